@@ -1,0 +1,61 @@
+"""Every sample in the course is drawn here, from a generator that the caller gives.
+
+One call draws one block of noise for the whole batch: how much is drawn depends on shapes only,
+never on values, and row i of the result depends on row i of the arguments and of the noise alone.
+Noise is drawn on the generator's device and moved to the arguments': with a CPU generator a dream
+is the same on every device, with a GPU generator nothing leaves the GPU. `generator=None` is
+torch's global generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def _noise(
+    shape: Sequence[int], like: Tensor, generator: torch.Generator | None
+) -> Float[Tensor, "*shape"]:
+    """Uninitialised memory for noise, where the generator can fill it."""
+    device = like.device if generator is None else generator.device
+    dtype = like.dtype if like.is_floating_point() else torch.get_default_dtype()
+    return torch.empty(tuple(shape), device=device, dtype=dtype)
+
+
+def normal(
+    mean: Float[Tensor, "*shape"],
+    std: Float[Tensor, "*shape"] | float,
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, "*shape"]:
+    """Gaussian sample `mean + std * noise`; gradients reach both (reparameterisation).
+
+    `std` broadcasts against `mean`, in the units of the mean (a standard deviation, not a log).
+    """
+    shape = torch.broadcast_shapes(mean.shape, getattr(std, "shape", ()))
+    noise = _noise(shape, mean, generator).normal_(generator=generator)
+    return mean + std * noise.to(mean.device)
+
+
+def categorical(
+    logits: Float[Tensor, "*shape V"], generator: torch.Generator | None = None
+) -> Int[Tensor, "*shape"]:
+    """Class index with probability `softmax(logits)`; a logit of -inf is never drawn.
+
+    Gumbel's trick in its exponential form: the arg max of `logit - log(e)`, `e ~ Exp(1)`. Unlike
+    `torch.multinomial` it takes any leading shape and any logits, normalised or not.
+    """
+    noise = _noise(logits.shape, logits, generator).exponential_(generator=generator)
+    # An exponential that underflows to 0 would turn -inf logits into nan.
+    noise = noise.clamp_(min=torch.finfo(noise.dtype).tiny)
+    return (logits - noise.log().to(logits.device)).argmax(-1)
+
+
+def bernoulli(
+    probability: Float[Tensor, "*shape"], generator: torch.Generator | None = None
+) -> Bool[Tensor, "*shape"]:
+    """True with the given probability: never at 0, always at 1."""
+    noise = _noise(probability.shape, probability, generator).uniform_(generator=generator)
+    return noise.to(probability.device) < probability
