@@ -1,4 +1,4 @@
-"""solutions/*.py and utils -> both notebooks of each lesson, the requirement lists and the README."""
+"""solutions/*.py and utils -> both notebooks of each lesson, requirement lists and README."""
 
 import json
 import os

@@ -31,6 +31,9 @@ EXERCISES: dict[str, "Exercise"] = {}
 class CourseError(Exception):
     """Something the user can mend; the message is one clear sentence."""
 
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]  # in a notebook: the sentence, without a page of frames
+
 
 @dataclass(frozen=True)
 class Mistake:

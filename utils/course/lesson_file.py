@@ -118,7 +118,10 @@ def expand(source: str, solved: bool) -> str:
     elif not solved:
         methods = re.split(r", *", found["blank"]) if found["blank"] else [found["name"]]
         code = blank(code, {m.split(".")[-1] for m in methods})
-    return f"# EXERCISE {exercise.id}\n{code}"
+    kind = "core" if exercise.core else "more"
+    points = "1 point" if exercise.points == 1 else f"{exercise.points} points"
+    about = f"difficulty {exercise.difficulty} of 5, about {exercise.minutes} minutes, {points}"
+    return f'# EXERCISE {exercise.id}\n# {kind}; {about}; stuck? hint("{exercise.id}")\n{code}'
 
 
 def make(lesson: str, solved: bool) -> NotebookNode:

@@ -151,7 +151,7 @@ def _names(notebook: NotebookNode, exercises: list[Exercise]) -> Iterator[str]:
                 continue
             if name in defined:  # the lesson's own subclass of what the module means
                 if name not in defined[name]:
-                    yield f"Exercise {exercise.id} uses {name}, and the lesson defines another {name}."
+                    yield f"Exercise {exercise.id} uses {name}; the lesson defines another {name}."
             elif name not in known:
                 yield f"Exercise {exercise.id} uses {name}; the lesson must import it."
             elif known[name] is not module.get(name):

@@ -42,6 +42,7 @@ PAIRS += (("sum", "mean"), ("zeros", "ones"), ("zeros_like", "ones_like"), ("any
 PAIRS += (("floor", "ceil"), ("log1p", "log"), ("expm1", "exp"), ("sin", "cos"))
 NAMES = dict(PAIRS) | {b: a for a, b in PAIRS}
 DROPPED_CALLS = ("detach", "clone", "abs", "sqrt", "square", "relu", "clamp")
+SYMMETRIC = ("max", "min", "maximum", "minimum", "logaddexp", "hypot")
 SKIPPED = ("annotation", "returns", "decorator_list", "type_params")
 SEEDS = (0, 1, 2)
 
@@ -83,7 +84,12 @@ def changes(node: ast.AST, gradients: bool = False) -> Iterator[ast.AST | None]:
     if isinstance(node, ast.Name) and node.id in NAMES and isinstance(node.ctx, ast.Load):
         yield _with(node, id=NAMES[node.id])
     if isinstance(node, ast.Call):
-        if len(node.args) >= 2 and ast.dump(node.args[0]) != ast.dump(node.args[1]):
+        called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        if (
+            called not in SYMMETRIC
+            and len(node.args) >= 2
+            and ast.dump(node.args[0]) != ast.dump(node.args[1])
+        ):
             yield _with(node, args=[node.args[1], node.args[0], *node.args[2:]])
         if isinstance(node.func, ast.Attribute) and node.func.attr in DROPPED_CALLS:
             torch_call = isinstance(node.func.value, ast.Name) and node.func.value.id == "torch"

@@ -1,0 +1,157 @@
+"""Long runs: a whole lesson under a profile, and the evidence over all its seeds.
+
+One rule: a finished run is a file, written aside and renamed; an existing file is skipped.
+"""
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import time
+from pathlib import Path
+
+import nbformat
+
+from utils.course.build import execute
+from utils.course.exercise import ROOT, CourseError
+from utils.course.lesson import judge
+from utils.course.lesson_file import make, solution_of, text_of
+from utils.course.store import write_text
+
+
+def run(lesson: str, profile: str) -> Path:
+    """The solved lesson through papermill, into runs/; its checkpoints let it resume.
+
+    Returns:
+        the executed notebook; one that is there already is not run again.
+    """
+    import papermill  # here: its import costs two seconds that other commands need not pay
+
+    name = f"{text_of(lesson).stem}.ipynb"
+    target = ROOT / "runs" / lesson / profile / name
+    if target.exists():
+        print(f"{target.relative_to(ROOT)} is there already; remove it to run again.")
+        return target
+    solution_of(lesson)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_suffix(".part.ipynb")
+    os.environ["WM_PROFILE"] = profile
+    source = str(ROOT / "solutions" / name)
+    parameters = {"PROFILE": profile}
+    papermill.execute_notebook(source, str(part), parameters, cwd=str(ROOT), log_output=False)
+    part.replace(target)
+    return target
+
+
+def evidence(lesson: str) -> dict:
+    """Runs the lesson for all its seeds, judges its claims, and stores both in assets/evidence."""
+    folder = ROOT / "runs" / lesson / "evidence"
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = [_part(lesson, folder, 0)]
+    if not parts[0]["together"]:
+        parts += [_part(lesson, folder, seed) for seed in range(1, parts[0]["seeds"])]
+    claims = [_merged([p["claims"][i] for p in parts]) for i in range(len(parts[0]["claims"]))]
+    made = {
+        "lesson": lesson,
+        "command": f"python -m utils evidence {lesson}",
+        "seconds": round(sum(p["seconds"] for p in parts), 1),
+        "cpu_seconds": round(sum(p["cpu_seconds"] for p in parts), 1),
+        "device": parts[0]["hardware"],
+        "seeds": parts[0]["seeds"],
+        "commit": parts[0]["commit"],
+        "claims": claims,
+        "run_all": {profile: _run_all(lesson, folder, profile) for profile in ("smoke", "quick")},
+    }
+    write_text(ROOT / f"assets/evidence/{lesson}.json", json.dumps(made, indent=1) + "\n")
+    return made
+
+
+def stored_evidence(lesson: str) -> dict:
+    path = ROOT / f"assets/evidence/{lesson}.json"
+    if not path.exists():
+        raise CourseError(
+            f"Lesson {lesson} has no evidence; run: python -m utils evidence {lesson}"
+        )
+    return json.loads(path.read_text())
+
+
+def _part(lesson: str, folder: Path, seed: int) -> dict:
+    """One run of the lesson in the evidence profile; skipped where its file exists."""
+    done, part = folder / f"seed{seed}.json", folder / f"seed{seed}.part"
+    if not done.exists():
+        spent = _timed(lesson, "evidence", WM_CLAIMS=str(part), WM_RUN_SEED=str(seed))
+        if not part.exists():
+            raise CourseError(f"Lesson {lesson} makes no claim; it needs no evidence.")
+        write_text(part, json.dumps(json.loads(part.read_text()) | spent))
+        part.replace(done)
+    return json.loads(done.read_text())
+
+
+def _run_all(lesson: str, folder: Path, profile: str) -> dict:
+    done = folder / f"run_all_{profile}.json"
+    if not done.exists():
+        spent = _timed(lesson, profile)
+        write_text(
+            done,
+            json.dumps(
+                {k: spent[k] for k in ("seconds", "cpu_seconds")} | {"device": spent["hardware"]}
+            ),
+        )
+    return json.loads(done.read_text())
+
+
+def _timed(lesson: str, profile: str, **environment: str) -> dict:
+    """Runs the solved lesson; wall seconds, CPU seconds, hardware and commit."""
+    wall, cpu = time.perf_counter(), _children()
+    notebook = execute(make(lesson, solved=True), profile, **environment)
+    spent = {
+        "seconds": round(time.perf_counter() - wall, 1),
+        "cpu_seconds": round(_children() - cpu, 1),
+    }
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if output.output_type == "error":
+                log = ROOT / "runs" / lesson / f"failed_{profile}.ipynb"
+                nbformat.write(notebook, log)
+                raise CourseError(
+                    f"Lesson {lesson} fails in {profile} at cell {cell.id}: {output.ename}: "
+                    f"{output.evalue[:300]} (see {log.relative_to(ROOT)})"
+                )
+    return spent | {"hardware": _hardware(), "commit": commit()}
+
+
+def _children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _hardware() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"{os.cpu_count()} CPU cores ({platform.machine()})"
+
+
+def commit() -> str:
+    """The commit of the checkout, with a plus where files differ from it; empty outside git."""
+    try:
+        git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--exclude=*"]
+        return subprocess.run(git, capture_output=True, text=True).stdout.strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _merged(parts: list[dict]) -> dict:
+    """One claim over the seeds of several runs."""
+    import numpy as np
+
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    values = np.array([v for p in parts for v in p["values"]])
+    base = (
+        np.array([v for p in parts for v in p["relative_to"]]) if "relative_to" in first else None
+    )
+    return judge(first["name"], values, first["op"], first["bound"], base) | {"unit": first["unit"]}
