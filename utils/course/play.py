@@ -1,8 +1,11 @@
 """Play inside any world, real or learned: one picture, keys and buttons, in any notebook.
 
 The kernel's part is one function, `step(action) -> (frame, text)`. The browser asks for each frame
-and keeps at most two requests on the way (play.js), so no cell runs, no thread waits, nothing
-queues up, and a slow world or a slow link costs frames per second and nothing else.
+and keeps at most two requests on the way (play.js): no cell runs meanwhile, nothing queues up, and
+a slow world or a slow link costs frames per second and nothing else.
+
+JupyterLab from 4.4 with ipykernel 7 answers widgets in a thread of their own, so a step may run
+beside a running cell: give it its own generator, and its own `no_grad`, which is one per thread.
 """
 
 import base64

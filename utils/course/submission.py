@@ -14,10 +14,10 @@ LARGEST = 50_000_000  # bytes; a notebook with many stored figures has a tenth o
 
 # What no solution needs. A cell that has it is for a person to read: it may be an accident.
 WORDS = """
-exec eval compile getattr setattr delattr globals locals vars open input breakpoint builtins sys os io
-pathlib shutil inspect gc importlib ctypes subprocess socket threading multiprocessing asyncio signal
-atexit marshal pickle types IPython get_ipython utils check checks solutions display linecache
-traceback urllib requests http tempfile site code
+exec eval compile getattr setattr delattr globals locals vars open input breakpoint builtins sys os
+io pathlib shutil inspect gc importlib ctypes subprocess socket threading multiprocessing asyncio
+signal atexit marshal pickle types IPython get_ipython utils check checks solutions display code
+linecache traceback urllib requests http tempfile site
 """
 ODD = set(WORDS.split())
 FINE = {"__init__", "__call__", "__len__", "__getitem__", "__iter__", "__name__", "__post_init__"}
