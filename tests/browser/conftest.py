@@ -89,8 +89,6 @@ def lab(tmp_path_factory):
         else:
             pytest.fail((tmp / "lab.log").read_text()[-2000:])
         yield base, tmp / "root", api
-        for session in json.loads(api("GET", "sessions")):  # kernels outlive a killed server
-            api("DELETE", f"sessions/{session['id']}")
     finally:
         server.terminate()
         server.wait(20)
@@ -115,7 +113,7 @@ def notebook(lab, browser):
     The path may be a notebook of the course, or a list of cells to make one of. It fails if the
     page shows an error or anything on stderr, unless `problems` is allowed.
     """
-    base, root, _ = lab
+    base, root, api = lab
     page = browser.new_page(viewport={"width": 1000, "height": 1000})
     page.set_default_timeout(60_000)
 
@@ -147,6 +145,8 @@ def notebook(lab, browser):
 
     yield open_and_run
     page.close()
+    for session in json.loads(api("GET", "sessions")):  # or the next test gets this kernel, and
+        api("DELETE", f"sessions/{session['id']}")  # the last one outlives the server
 
 
 @pytest.fixture

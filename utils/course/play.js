@@ -10,6 +10,7 @@ const CSS = `
 .wm-play button { font: 600 16px/1 system-ui, sans-serif; min-width: 44px; min-height: 38px;
   margin: 2px; padding: 0 10px; border-radius: 5px; border: 1px solid #8a8a8a; color: inherit;
   background: rgba(128, 128, 128, .18); touch-action: none; cursor: pointer }
+.wm-play button:disabled { opacity: .4; cursor: default }
 .wm-play button.wm-held { background: #0072b2; color: #fff }
 .wm-bar { text-align: center } .wm-info { white-space: pre-wrap }
 .wm-hint { opacity: .8 } .wm-fps { float: right; opacity: .8 }
