@@ -131,6 +131,19 @@ def test_rollout_follows_recorded_actions_and_reads_states():
     assert out.action.shape == (1, 2, 2)
 
 
+def test_rollout_samples_unless_it_takes_the_mode():
+    world, action = Gaussian(), torch.stack([one_hot(0, 1)] * 3, 1)
+
+    def play(seed, mode):
+        generator = torch.Generator().manual_seed(seed)
+        start = world.initial(2)
+        return rollout(world, start, action, 3, generator=generator, mode=mode).state["stoch"]
+
+    assert torch.equal(play(1, True), play(2, True))
+    assert torch.equal(play(1, False), play(1, False))
+    assert not torch.equal(play(1, False), play(2, False))
+
+
 def test_rollout_names_what_is_wrong():
     with pytest.raises(ValueError, match=r"\[B, H, A\]"):
         rollout(Counter(), bank(0.0), torch.zeros(1, 2, 2), 3)
@@ -326,6 +339,16 @@ def test_the_start_of_a_row_depends_on_its_own_seed():
     assert after[1] == first[0]
 
 
+def test_a_seeded_reset_of_some_rows_leaves_the_noise_of_the_others_alone():
+    env = DreamEnv(Dream(Counter(cont=0.5), bank(0.0), batch=2, limit=5))
+    states = []
+    for seed in (None, 3):
+        env.reset(seed=0)
+        env.reset(seed=seed, options={"reset_mask": np.array([True, False])})
+        states.append(env.dream.generator.get_state())
+    assert torch.equal(*states)
+
+
 def test_dream_env_names_what_is_wrong():
     with pytest.raises(ValueError, match="no reward"):
         DreamEnv(Dream(Counter(parts=("observation",)), bank(0.0), 1, 1))
@@ -376,6 +399,21 @@ def test_interact_filters_with_the_world_and_acts_on_its_state():
     seen = interact(CounterEnv(), Counter(), policy, episodes=1)
     assert filtered_states == [0, 1, 2]
     assert seen.step.observation.shape == (1, 4, 1)
+
+
+def test_interact_carries_the_state_from_row_to_row():
+    class Rows(Counter):
+        def observe(self, state, step, **kwargs):
+            return {"x": (state["x"] + 1).where(~step.first, 1.0)}
+
+    seen = []
+
+    def policy(state, generator):
+        seen.append(state["x"].item())
+        return one_hot(1)
+
+    interact(CounterEnv(), Rows(), policy, steps=7)
+    assert seen == [1, 2, 3, 4, 1, 2]  # four rows an episode, its last one included
 
 
 def test_interact_plays_cartpole():

@@ -10,13 +10,16 @@ from gymnasium.spaces import Box, Discrete
 from torch import nn
 from torch.nn.functional import one_hot
 
+from tests.conformance import random_steps
 from tests.counter import Counter, CounterEnv, always, bank
+from tests.gaussian import Gaussian
 from utils.evaluate.ladder import (
     GRID,
     Persistence,
     counted,
     dream_real_gap,
     dream_returns,
+    filtered,
     measure,
     relative_cost,
     render,
@@ -179,6 +182,14 @@ def test_reward_and_end_accuracy():
     assert (flipped["reward precision"], flipped["reward recall"]) == (0, 0)
 
 
+def test_the_context_is_filtered_by_mode_unless_it_is_to_be_sampled():
+    world, data = Gaussian(), random_steps(Gaussian().spec)
+    by_mode = filtered(world, data, 3)["stoch"]
+    assert torch.equal(by_mode, filtered(world, data, 3)["stoch"])
+    sampled = [filtered(world, data, 3, torch.Generator().manual_seed(s))["stoch"] for s in (0, 1)]
+    assert not torch.equal(*sampled)
+
+
 def test_a_world_without_frames_keeps_its_other_rows():
     row = measure(Ring(parts=("reward",)), windows(alternating(4, 15)), C, GRID, "latent")
     assert row["wrong cells@1"] is None
@@ -217,7 +228,8 @@ def test_frames_and_parameters_are_counted():
 
 
 def test_dream_returns_stop_at_the_end_or_the_limit():
-    assert dream_returns(Counter(), bank(0.0, 1.0), always(1), 2, 10).tolist() == [6, 5]
+    starts = bank(0.0, 1.0, 2.0, 1.0)  # one dream from each, in order
+    assert dream_returns(Counter(), starts, always(1), 4, 10).tolist() == [6, 5, 3, 5]
     assert dream_returns(Counter(), bank(0.0), always(1), 1, 2).tolist() == [3]
     with pytest.raises(ValueError, match="no reward"):
         dream_returns(Counter(parts=()), bank(0.0), always(1), 1, 2)
