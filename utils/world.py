@@ -432,6 +432,16 @@ class Interaction(NamedTuple):
     returns: Float[Tensor, " N"]  # undiscounted, ordered by row, then by time
 
 
+def _vector(env: gym.Env | VectorEnv) -> VectorEnv:
+    envs = env if isinstance(env, VectorEnv) else SyncVectorEnv([lambda: env])
+    if envs.metadata.get("autoreset_mode") != AutoresetMode.NEXT_STEP:
+        raise ValueError(
+            f"The vector environment resets by {envs.metadata.get('autoreset_mode')}, but data "
+            "needs AutoresetMode.NEXT_STEP (gymnasium's default): make it with that."
+        )
+    return envs
+
+
 @torch.no_grad()
 def interact(
     env: gym.Env | VectorEnv,
@@ -457,12 +467,7 @@ def interact(
     given = [n for n in (steps, episodes) if n is not None]
     if len(given) != 1 or given[0] < 1:
         raise ValueError(f"Give either steps or episodes, at least 1: got {steps=}, {episodes=}.")
-    envs = env if isinstance(env, VectorEnv) else SyncVectorEnv([lambda: env])
-    if envs.metadata.get("autoreset_mode") != AutoresetMode.NEXT_STEP:
-        raise ValueError(
-            f"The vector environment resets by {envs.metadata.get('autoreset_mode')}, but data "
-            "needs AutoresetMode.NEXT_STEP (gymnasium's default): make it with that."
-        )
+    envs = _vector(env)
     batch, spec = envs.num_envs, world.spec
     state = world.initial(batch)
     device = next(iter(state.values())).device
