@@ -7,6 +7,7 @@ import pytest
 
 from utils.evaluate.statistics import (
     bootstrap_interval,
+    curve_interval,
     iqm,
     ratio_interval,
     stratified_interval,
@@ -89,3 +90,16 @@ def test_ratio_is_paired():
 def test_wrong_input_is_named(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()
+
+
+def test_curve_interval_reads_a_number_off_the_mean_curve():
+    curves = np.array([[30.0, 20.0, 10.0], [30.0, 16.0, 10.0], [30.0, 12.0, 10.0]])
+
+    def first_below_18(curve):
+        return float((curve <= 18).argmax() + 1)
+
+    found = curve_interval(curves, first_below_18)
+    assert found.point == 2.0  # the mean of the middle column is 16
+    assert (found.low, found.high) == (2.0, 3.0)  # only draws of the first two seeds exceed 18
+    with pytest.raises(ValueError, match="2 seeds or more"):
+        curve_interval(curves[:1], first_below_18)

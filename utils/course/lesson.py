@@ -11,7 +11,7 @@ import torch
 
 from utils.course.exercise import ROOT, CourseError, load
 from utils.course.store import Run, write_text
-from utils.evaluate.statistics import bootstrap_interval, ratio_interval
+from utils.evaluate.statistics import bootstrap_interval, curve_interval, ratio_interval
 
 PROFILES = ("smoke", "quick", "full", "evidence")
 _current: "Lesson | None" = None
@@ -111,9 +111,10 @@ def claim(
     per seed holds if the share of yes is.
 
     Args:
-        values: [S] or [S, ...], one row per seed. op: "<=" or ">=". bound: what theory or the
-            paper promises. relative_to: the other arm, [S]. statistic: [S, ...] -> a number,
-            for claims about the mean curve. unit: printed behind the numbers.
+        values: [S], or [S, T] with a statistic: one row per seed.
+        op: "<=" or ">=". bound: what theory or the paper promises.
+        relative_to: the other arm, [S]. statistic: mean curve [T] -> a number.
+        unit: printed behind the numbers.
     """
     if _current is None:
         raise CourseError('claim() needs a lesson: run lesson = begin("...") first.')
@@ -154,13 +155,15 @@ def judge(
 ) -> dict:
     """Estimate, interval and verdict of a claim, as it is stored."""
     yes_no = values.dtype.kind == "b"
-    if base is not None:
-        estimate, (low, high) = values.mean() / base.mean(), ratio_interval(values, base)
-    elif yes_no or (len(values) == 1 and statistic is None):
-        estimate = low = high = float(values.mean())
+    if len(values) == 1 or yes_no:  # one seed has no interval, and a count needs none
+        curve = values.mean(0) if base is None else values.mean(0) / base.mean(0)
+        estimate = low = high = float(statistic(curve) if statistic else curve)
+    elif base is not None:
+        estimate, low, high = ratio_interval(values, base)
+    elif statistic is not None:
+        estimate, low, high = curve_interval(values, statistic)
     else:
-        of = statistic or np.mean
-        estimate, (low, high) = of(values), bootstrap_interval(values, statistic=of)
+        estimate, low, high = bootstrap_interval(values)
     holds = high <= bound if op == "<=" else low >= bound
     stored = {"values": values.tolist()} if values.ndim == 1 and statistic is None else {}
     stored |= {} if base is None else {"relative_to": base.tolist()}

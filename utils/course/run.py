@@ -7,7 +7,6 @@ import json
 import os
 import platform
 import resource
-import subprocess
 import time
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from utils.course.build import execute
 from utils.course.exercise import ROOT, CourseError
 from utils.course.lesson import judge
 from utils.course.lesson_file import make, solution_of, text_of
-from utils.course.store import write_text
+from utils.course.store import commit, write_text
 
 
 def run(lesson: str, profile: str) -> Path:
@@ -132,15 +131,6 @@ def _hardware() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"{os.cpu_count()} CPU cores ({platform.machine()})"
-
-
-def commit() -> str:
-    """The commit of the checkout, with a plus where files differ from it; empty outside git."""
-    try:
-        git = ["git", "-C", str(ROOT), "describe", "--always", "--dirty=+", "--exclude=*"]
-        return subprocess.run(git, capture_output=True, text=True).stdout.strip()
-    except FileNotFoundError:
-        return ""
 
 
 def _merged(parts: list[dict]) -> dict:

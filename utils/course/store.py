@@ -16,11 +16,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from utils.course.exercise import CourseError
+
 FORMAT = "world-models-course 1"
 FACTS = ("command", "seconds", "device", "seed", "commit", "claims")
 
 
-class StoreError(Exception):
+class StoreError(CourseError):
     """One sentence for the reader of a notebook: what is wrong and what became of the file."""
 
 
@@ -66,7 +68,7 @@ def card(path, **facts) -> dict:
     path = Path(path).with_suffix(".json")
     if not facts:
         return json.loads(path.read_text("utf-8"))
-    facts = {"commit": _commit(), **facts}
+    facts = {"commit": commit(), **facts}
     if missing := [name for name in FACTS if name not in facts]:
         raise TypeError(f"a card needs {', '.join(missing)} too")
     write_text(path, json.dumps(facts, indent=1) + "\n")
@@ -191,7 +193,7 @@ def _flat(config, name: str = "") -> dict:
     return {key: value for part in items for key, value in part.items()}
 
 
-def _commit() -> str:
+def commit() -> str:
     """The commit that this code is at, `+` if files differ from it."""
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40"]
     git += ["--dirty=+", "--exclude=*"]  # the hash, never a tag, which may move

@@ -62,6 +62,24 @@ def ratio_interval(
     return _interval(float(values.mean() / base.mean()), draws, confidence)
 
 
+def curve_interval(
+    curves: Float[np.ndarray, "n T"],
+    statistic: Callable[[Float[np.ndarray, " T"]], float],
+    confidence: float = 0.9,
+    seed: int = 0,
+) -> Interval:
+    """Interval of a number read off the mean curve, such as the first episode below a bound.
+
+    Seeds are drawn, their curves averaged, and the number read off again.
+    """
+    curves = np.asarray(curves, np.float64)
+    if curves.ndim != 2 or len(curves) < 2:
+        raise ValueError(f"Curves must be [seeds, T] with 2 seeds or more, got {curves.shape}.")
+    index = np.random.default_rng(seed).integers(len(curves), size=(RESAMPLES // 5, len(curves)))
+    draws = np.array([statistic(curves[draw].mean(0)) for draw in index])
+    return _interval(float(statistic(curves.mean(0))), draws, confidence)
+
+
 def stratified_interval(
     scores: Float[np.ndarray, "runs tasks"],
     confidence: float = 0.95,
