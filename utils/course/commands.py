@@ -147,10 +147,18 @@ def bench(args: argparse.Namespace) -> int:
 
 
 def grade(args: argparse.Namespace) -> int:
-    """grade notebooks: a table here, and files where asked"""
-    from utils.course.grade import command
+    """grade notebooks, folders of them, or zips from a learning platform"""
+    from utils.course.cohort import command
 
     return command(args)
+
+
+def update(args: argparse.Namespace) -> int:
+    """a learner's answers into the new version of a lesson; the old file is kept beside it"""
+    from utils.course.update import update
+
+    print("\n".join(update(Path(args.file))))
+    return 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -180,9 +188,17 @@ def parser() -> argparse.ArgumentParser:
     add(mutants).add_argument("lesson", nargs="*")
     add(bench).add_argument("name", nargs="*")
     sub = add(grade)
-    sub.add_argument("path", nargs="+")
-    sub.add_argument("--json", metavar="FILE")
+    sub.add_argument("path", nargs="+", help="of several files of one student the best counts")
+    kept = "a finished grade is a file here, made again when the submission or the course changes"
+    sub.add_argument("--out", metavar="FOLDER", default="grades", help=f"{kept} (grades)")
     sub.add_argument("--sandbox", choices=("auto", "require", "off"), default="auto")
+    sub.add_argument("--workers", type=int, default=os.cpu_count(), help="processes at a time")
+    sub.add_argument("--engine", choices=("local", "ray"), default="local")
+    sub.add_argument("--json", metavar="FILE", help="all there is to know")
+    sub.add_argument("--csv", metavar="FILE", help="a row a student, a column an exercise")
+    sub.add_argument("--junit", metavar="FILE", help="for CI")
+    sub.add_argument("--summary", metavar="FILE", help="Markdown, appended, for CI")
+    add(update).add_argument("file")
     return top
 
 

@@ -5,7 +5,6 @@ say, and all else come from the course. A PASS counts when a second process, in 
 ever ran, agrees with its numbers on a secret seed.
 """
 
-import argparse
 import copy
 import json
 import os
@@ -145,48 +144,3 @@ def run_nbval(notebook: NotebookNode, shut_in: bool, seconds: float = CELL_SECON
         if not (box / "report.json").exists():
             raise CourseError(f"nbval did not run: {(done.stdout + done.stderr)[-800:]}")
         return json.loads((box / "report.json").read_text())
-
-
-def files(paths: list[str]) -> list[Path]:
-    """The notebooks that the paths name; of a folder, all below it."""
-    found: list[Path] = []
-    for path in map(Path, paths):
-        if not path.exists():
-            raise CourseError(f"There is no file or folder {path}.")
-        inside = sorted(p for p in path.rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
-        found += inside if path.is_dir() else [path]
-    if not found:
-        raise CourseError(f"There is no notebook in {', '.join(paths)}.")
-    return found
-
-
-def table(graded: dict) -> str:
-    """One submission as text."""
-    head = f"{graded['file']}: {graded['score']} of {graded['max']} points"
-    if "why" in graded:
-        return f"{graded['file']}: not graded. {graded['why']}"
-    lines = [head]
-    for row in graded["exercises"]:
-        why = row["why"].removeprefix(f"{row['status']} {row['id']} {row['name']}: ")
-        why = (
-            ""
-            if row["status"] == "PASS"
-            else "\n".join(f"    {line.strip()}" for line in why.splitlines())
-        )
-        mark = f"  {row['id']:8}{row['name']:24}{row['points']:>3}/{row['max']:<3}{row['status']}"
-        lines += [mark, *([why] if why else [])]
-    return "\n".join(lines)
-
-
-def command(args: argparse.Namespace) -> int:
-    """`python -m utils grade`; exit 0 if everything in every file passes."""
-    shut_in, warning = sandbox.decide(args.sandbox)
-    if warning:
-        print(warning, file=sys.stderr)
-    graded = []
-    for path in files(args.path):
-        graded.append(grade_file(path, shut_in))
-        print(table(graded[-1]), flush=True)
-    if args.json:
-        Path(args.json).write_text(json.dumps({"submissions": graded}, indent=1) + "\n")
-    return int(any("why" in g or g["score"] < g["max"] for g in graded))
