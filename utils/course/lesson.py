@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from utils.course.exercise import ROOT, CourseError, load
+from utils.course.show import style
 from utils.course.store import Run, write_text
 from utils.evaluate.statistics import bootstrap_interval, curve_interval, ratio_interval
 
@@ -72,6 +73,7 @@ def begin(
             f'There is no profile "{profile}"; use smoke (plumbing), quick (a laptop) '
             "or full (a GPU)."
         )
+    style()
     load(id)  # seals the references before any exercise cell runs
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     mine = range(min(seeds, 3) if profile == "smoke" else seeds)
