@@ -5,8 +5,8 @@ table of action values `q` is changed in place, as an optimiser changes paramete
 argument, uniform in [0, 1). `model` is a `Tabular` or `Counts` of utils.worlds.tabular. Sources are
 sections of Sutton & Barto, Reinforcement Learning, 2nd edition (2018).
 
-Shape key: B agents (seeds), S states, A actions, K outcomes of a pair, N planning updates, R runs,
-T updates of one run, V values to average.
+Shape key: B agents (seeds), S states, A actions, K outcomes of a pair, N planning updates of each
+agent, R runs, T updates of one run, V values to average.
 """
 
 from __future__ import annotations
@@ -72,10 +72,10 @@ def q_update(
 def plan(
     q: Float[Tensor, "B S A"],
     model,
-    noise: Float[Tensor, "B N 2"],
+    noise: Float[Tensor, "2 N B"],
     alpha: float,
     gamma: float,
-) -> Int[Tensor, "B N"]:
+) -> Int[Tensor, "N B"]:
     """Dyna-Q's planning: N Q-learning updates of every agent from imagined steps, in place.
 
     `model.draw` turns the first noise into N pairs (state, action) that the agent has tried;
@@ -83,10 +83,9 @@ def plan(
     applied to one imagined step after the other, so that each sees the values that the one before
     has left. Returns the states that were visited in imagination. Section 8.2, step (f).
     """
-    state, action = model.draw(noise[..., 0])
-    reward, next_state, terminated = model.predict(state, action, noise[..., 1])
-    steps = (x.unbind(1) for x in (state, action, reward, next_state, terminated))
-    for step in zip(*steps, strict=True):
+    state, action = model.draw(noise[0])
+    imagined = model.predict(state, action, noise[1])
+    for step in zip(state, action, *imagined, strict=True):
         q_update(q, *step, alpha, gamma)
     return state
 
@@ -94,11 +93,11 @@ def plan(
 def plan_curious(
     q: Float[Tensor, "B S A"],
     model,
-    noise: Float[Tensor, "B N 3"],
+    noise: Float[Tensor, "3 N B"],
     alpha: float,
     gamma: float,
     kappa: float,
-) -> Int[Tensor, "B N"]:
+) -> Int[Tensor, "N B"]:
     """Dyna-Q+'s planning: like `plan`, but curious about what was not tried for long.
 
     Two things differ. Any of the A actions is imagined in a state that was visited, tried or not:
@@ -108,14 +107,13 @@ def plan_curious(
     since the pair was last tried, `model.clock - model.last`; the agent's real update gets no such
     bonus. Returns the states that were visited in imagination. Section 8.3.
     """
-    rows = torch.arange(len(q), device=q.device)[:, None]
-    state, _ = model.draw(noise[..., 0])
-    action = (noise[..., 1] * q.shape[-1]).long()
-    reward, next_state, terminated = model.predict(state, action, noise[..., 2])
+    rows = torch.arange(len(q), device=q.device)
+    state, _ = model.draw(noise[0])
+    action = (noise[1] * q.shape[-1]).long()
+    reward, next_state, terminated = model.predict(state, action, noise[2])
     tau = model.clock - model.last[rows, state, action]
-    bonus = kappa * tau.sqrt()
-    steps = (x.unbind(1) for x in (state, action, reward + bonus, next_state, terminated))
-    for step in zip(*steps, strict=True):
+    reward = reward + kappa * tau.sqrt()
+    for step in zip(state, action, reward, next_state, terminated, strict=True):
         q_update(q, *step, alpha, gamma)
     return state
 

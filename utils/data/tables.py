@@ -96,8 +96,8 @@ class Table:
 
     def reset(self, noise: Float[Tensor, " B"]) -> Int[Tensor, " B"]:
         """First states of B episodes; `noise` is uniform in [0, 1)."""
-        cumulative = self.start.cumsum(0)
-        return torch.searchsorted(cumulative, noise, right=True).clamp(max=self.states - 1)
+        index = torch.searchsorted(self.start.cumsum(0), noise.contiguous(), right=True)
+        return index.clamp(max=self.states - 1)
 
     def step(
         self,

@@ -6,7 +6,7 @@ One object holds the models of B agents (seeds) that learn side by side; a dream
 seed whose model it uses.
 
 Shape key: B models side by side (seeds), S states, A actions, K outcomes of a pair, N imagined
-transitions, R rows of a dream.
+steps of each seed, R rows of a dream.
 """
 
 from __future__ import annotations
@@ -82,11 +82,11 @@ class Tabular(nn.Module):
         self.tried[rows, state, action] = True
         self.last[rows, state, action] = self.clock
 
-    def draw(self, noise: Float[Tensor, "B N"]) -> tuple[Int[Tensor, "B N"], Int[Tensor, "B N"]]:
+    def draw(self, noise: Float[Tensor, "N B"]) -> tuple[Int[Tensor, "N B"], Int[Tensor, "N B"]]:
         """N pairs of each seed, states and actions, drawn uniformly from those it has tried (at
         least one). `noise` is uniform in [0, 1)."""
-        rows = torch.arange(len(noise), device=noise.device)[:, None]
-        pair = self.pairs[rows, (noise * self.number[:, None]).long()]
+        rows = torch.arange(noise.shape[-1], device=noise.device)
+        pair = self.pairs[rows, (noise * self.number).long()]
         return pair // self.next.shape[-1], pair % self.next.shape[-1]
 
     def outcomes(
@@ -104,13 +104,13 @@ class Tabular(nn.Module):
 
     def predict(
         self,
-        state: Int[Tensor, "B N"],
-        action: Int[Tensor, "B N"],
-        noise: Float[Tensor, "B N"],
-    ) -> tuple[Float[Tensor, "B N"], Int[Tensor, "B N"], Bool[Tensor, "B N"]]:
-        """What each seed's model says about N pairs of its own: reward, next state, terminated.
-        `noise`, uniform in [0, 1), chooses among the outcomes of a stochastic model."""
-        rows = torch.arange(len(state), device=state.device)[:, None]
+        state: Int[Tensor, "*N B"],
+        action: Int[Tensor, "*N B"],
+        noise: Float[Tensor, "*N B"],
+    ) -> tuple[Float[Tensor, "*N B"], Int[Tensor, "*N B"], Bool[Tensor, "*N B"]]:
+        """What each seed's model says of pairs of its own: reward, next state, terminated. `noise`,
+        uniform in [0, 1), chooses among the outcomes of a stochastic model; here there is one."""
+        rows = torch.arange(state.shape[-1], device=state.device)
         pair = (rows, state, action)
         return self.reward[pair], self.next[pair], self.terminated[pair]
 
@@ -153,7 +153,7 @@ class Tabular(nn.Module):
 
     def decode(self, state: State) -> Float[Tensor, "R S"]:
         """The cell, one-hot."""
-        return one_hot(state["cell"], self.spec.observation_space.n).to(self.reward.dtype)
+        return one_hot(state["cell"], self.next.shape[1]).to(self.reward.dtype)
 
 
 class Counts(Tabular):
@@ -213,18 +213,19 @@ class Counts(Tabular):
 
     def predict(
         self,
-        state: Int[Tensor, "B N"],
-        action: Int[Tensor, "B N"],
-        noise: Float[Tensor, "B N"],
-    ) -> tuple[Float[Tensor, "B N"], Int[Tensor, "B N"], Bool[Tensor, "B N"]]:
-        """Draw what follows N pairs of each seed from its model: reward, next state, terminated.
+        state: Int[Tensor, "*N B"],
+        action: Int[Tensor, "*N B"],
+        noise: Float[Tensor, "*N B"],
+    ) -> tuple[Float[Tensor, "*N B"], Int[Tensor, "*N B"], Bool[Tensor, "*N B"]]:
+        """Draw what follows pairs of each seed from its model: reward, next state, terminated.
 
-        The outcome is the first whose cumulative probability exceeds `noise` (uniform in [0, 1)).
+        State k is drawn with probability count[k] / (sum of counts): it is the first whose
+        cumulative count exceeds `noise` (uniform in [0, 1)) times the sum. A pair that was never
+        tried leads back to its own state with reward 0.
         """
-        rows = torch.arange(len(state), device=state.device)[:, None]
-        pair = (rows, state, action)
-        arrived, probability, reward, terminated = (table[pair] for table in self.outcomes())
-        below = probability.cumsum(-1) <= noise[..., None]
-        outcome = below.sum(-1, keepdim=True).clamp(max=probability.shape[-1] - 1)
-        tables = (reward, arrived, terminated)
-        return tuple(table.gather(-1, outcome).squeeze(-1) for table in tables)
+        rows = torch.arange(state.shape[-1], device=state.device)
+        reached = self.count[rows, state, action].cumsum(-1)  # [*N, B, S]
+        drawn = (reached <= noise[..., None] * reached[..., -1:]).sum(-1)
+        next_state = torch.where(self.tried[rows, state, action], drawn, state)
+        triple = (rows, state, action, next_state)
+        return self.gain[triple], next_state, self.ended[triple]
