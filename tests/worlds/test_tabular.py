@@ -45,7 +45,7 @@ def test_each_seed_remembers_what_a_dictionary_would(kind):
             last[s, a], time[s, a] = outcome, t
         assert model.clock == 25
         assert model.number[b] == len(last)
-        order = [s * A + a for s, a in last]  # a dictionary keeps the order of the first time
+        order = [list(pair) for pair in last]  # a dictionary keeps the order of the first time
         assert model.pairs[b, : len(last)].tolist() == order
         for s in range(S):
             for a in range(A):
@@ -74,7 +74,7 @@ def test_all_pairs_fit():
             for _ in range(2):
                 model.learn(*(torch.tensor([x]) for x in (s, a, 1.0, s, False)))
     assert model.number.item() == S * A
-    assert model.pairs[0, :-1].tolist() == list(range(S * A))
+    assert model.pairs[0, :-1].tolist() == [[s, a] for s in range(S) for a in range(A)]
 
 
 def test_counts_are_frequencies():

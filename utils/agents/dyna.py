@@ -1,6 +1,7 @@
-"""Dyna-Q as one loop, twice: all seeds at once on tensors, and one seed in plain Python.
+"""Dyna-Q as one loop, three times: all seeds at once on tensors, and one seed in plain Python, on
+numpy arrays (as such loops are usually written) and on lists (as fast as Python gets).
 
-The first is what lesson 1.1 writes flat in the notebook; the second is what it is raced against.
+The first is what lesson 1.1 writes flat in the notebook; the others are what it is raced against.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import statistics
 import time
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool
 from torch import Tensor
@@ -47,22 +49,42 @@ def dyna_q(
     return ended
 
 
-def plain_dyna_q(
-    table, steps: int, settings: Settings, rng: random.Random
-) -> tuple[list[list[float]], list[bool]]:
-    """The same for one agent and a deterministic table, on lists, which Python indexes about ten
-    times faster than numpy arrays or tensors. Returns Q and where episodes ended."""
+def numpy_dyna_q(table, steps: int, settings: Settings, rng: np.random.Generator) -> list[bool]:
+    """The same for one agent and a deterministic table: Q is an array, the model a dictionary.
+    Returns where episodes ended."""
+    planning, alpha, gamma, epsilon = settings
+    after, reward, final = (x[..., 0].numpy() for x in (table.next, table.reward, table.terminated))
+    q = np.zeros(after.shape)
+    model, pairs, ended = {}, [], []
+    start = s = int(table.start.argmax())
+    for _ in range(steps):
+        if rng.random() < epsilon:
+            a = rng.integers(table.actions)
+        else:
+            a = rng.choice(np.flatnonzero(q[s] == q[s].max()))
+        r, s2, over = reward[s, a], after[s, a], final[s, a]
+        q[s, a] += alpha * (r + gamma * (0.0 if over else q[s2].max()) - q[s, a])
+        if (s, a) not in model:
+            pairs.append((s, a))
+        model[s, a] = r, s2, over
+        for i in rng.integers(len(pairs), size=planning):
+            r, s3, end = model[pairs[i]]
+            q[pairs[i]] += alpha * (r + gamma * (0.0 if end else q[s3].max()) - q[pairs[i]])
+        ended.append(bool(over))
+        s = start if over else s2
+    return ended
+
+
+def list_dyna_q(table, steps: int, settings: Settings, rng: random.Random) -> list[bool]:
+    """The same on lists, which Python indexes about ten times faster than arrays."""
     planning, alpha, gamma, epsilon = settings
     after, reward, final = (
         x[..., 0].tolist() for x in (table.next, table.reward, table.terminated)
     )
-    start, actions = int(table.start.argmax()), range(table.actions)
-    uniform = rng.random
+    actions, uniform = range(table.actions), rng.random
     q = [[0.0] * table.actions for _ in range(table.states)]
-    model: dict[tuple[int, int], tuple[float, int, bool]] = {}
-    pairs: list[tuple[int, int]] = []
-    ended = []
-    s = start
+    model, pairs, ended = {}, [], []
+    start = s = int(table.start.argmax())
     for _ in range(steps):
         row = q[s]
         if uniform() < epsilon:
@@ -75,7 +97,7 @@ def plain_dyna_q(
         row[a] += alpha * ((r if over else r + gamma * max(q[s2])) - row[a])
         if (s, a) not in model:
             pairs.append((s, a))
-        model[s, a] = (r, s2, over)
+        model[s, a] = r, s2, over
         for _ in range(planning):
             pair = pairs[int(uniform() * len(pairs))]
             r, s3, end = model[pair]
@@ -83,31 +105,41 @@ def plain_dyna_q(
             row[a] += alpha * ((r if end else r + gamma * max(q[s3])) - row[a])
         ended.append(over)
         s = start if over else s2
-    return q, ended
+    return ended
 
 
-def duel(table, model, rounds: int = 7, steps: int = 300) -> dict[str, float | int | str]:
-    """Real steps per second of both loops, taking turns in one process; `model` is fresh and names
-    the number of seeds. The ratio is the median over rounds of the ratio within a round."""
-    settings = Settings()
+def duel(table, model, rounds: int = 7, steps: int = 200) -> dict[str, float | int | str]:
+    """Real steps per second of the three loops, taking turns in one process; `model` is fresh and
+    sets the number of seeds. A ratio is the median over rounds of the ratio within a round."""
     seeds, states, actions = model.next.shape
-    q = torch.zeros(seeds, states, actions)
-    generator, rng = torch.Generator().manual_seed(0), random.Random(0)
-    dyna_q(table, model, q, 20, settings, generator)  # the first calls set up libraries
-    speeds = []
-    for _ in range(rounds):
-        begin = time.perf_counter()
-        dyna_q(table, model, q, steps, settings, generator)
-        middle = time.perf_counter()
-        plain_dyna_q(table, 100 * steps, settings, rng)
-        end = time.perf_counter()
-        speeds.append((seeds * steps / (middle - begin), 100 * steps / (end - middle)))
-    batched, plain = (statistics.median(column) for column in zip(*speeds, strict=True))
+    settings, q = Settings(), torch.zeros(seeds, states, actions)
+    generator = torch.Generator().manual_seed(0)
+    loops = {
+        "batched": (lambda n: dyna_q(table, model, q, n, settings, generator), steps, seeds),
+        "numpy": (
+            lambda n: numpy_dyna_q(table, n, settings, np.random.default_rng(0)),
+            10 * steps,
+            1,
+        ),
+        "lists": (lambda n: list_dyna_q(table, n, settings, random.Random(0)), 100 * steps, 1),
+    }
+    speeds = {name: [] for name in loops}
+    for _ in range(rounds + 1):
+        for name, (run, length, at_once) in loops.items():
+            begin = time.perf_counter()
+            run(length)
+            speeds[name].append(length * at_once / (time.perf_counter() - begin))
+    speeds = {name: values[1:] for name, values in speeds.items()}  # the first round warms up
+    ratios = {
+        f"batched / {name}": statistics.median(
+            ours / theirs for ours, theirs in zip(speeds["batched"], speeds[name], strict=True)
+        )
+        for name in ("numpy", "lists")
+    }
     return {
-        "what": f"Dyna-Q, n = {settings.planning}, {seeds} seeds at once against one in Python",
-        "batched steps/s": round(batched),
-        "plain steps/s": round(plain),
-        "ratio": round(statistics.median(b / p for b, p in speeds), 2),
+        "what": f"Dyna-Q, n = {settings.planning}: {seeds} seeds at once against one in Python",
+        **{f"{name} steps/s": round(statistics.median(values)) for name, values in speeds.items()},
+        **{name: round(ratio, 1) for name, ratio in ratios.items()},
         "rounds": rounds,
         "threads": torch.get_num_threads(),
     }

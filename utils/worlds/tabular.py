@@ -33,7 +33,7 @@ class Tabular(nn.Module):
     terminated: Bool[Tensor, "B S A"]
     tried: Bool[Tensor, "B S A"]
     last: Int[Tensor, "B S A"]  # the time a pair was last tried, 0 if never
-    pairs: Int[Tensor, "B SA+1"]  # the tried pairs, s * A + a, in the order of their first time
+    pairs: Int[Tensor, "B SA+1 2"]  # the tried pairs (s, a) in the order of their first time
     number: Int[Tensor, " B"]  # how many of them there are
     clock: Int[Tensor, ""]  # real steps so far
 
@@ -47,7 +47,7 @@ class Tabular(nn.Module):
         self.register_buffer("tried", torch.zeros(shape, dtype=torch.bool, device=device))
         self.register_buffer("last", torch.zeros(shape, dtype=torch.long, device=device))
         # One place more than pairs exist: `learn` writes before it knows whether the pair is new.
-        pairs = torch.zeros(seeds, states * actions + 1, dtype=torch.long, device=device)
+        pairs = torch.zeros(seeds, states * actions + 1, 2, dtype=torch.long, device=device)
         self.register_buffer("pairs", pairs)
         self.register_buffer("number", torch.zeros(seeds, dtype=torch.long, device=device))
         self.register_buffer("clock", torch.zeros((), dtype=torch.long, device=device))
@@ -70,10 +70,10 @@ class Tabular(nn.Module):
         [B, S, A]) becomes what was just seen, `self.tried` says that the pair was tried and
         `self.last` when: the clock's new time. No other entry changes. A pair that was not tried
         before is also appended to the list that `draw` draws from: `self.pairs[b, self.number[b]]`
-        becomes `state * A + action`, and `self.number[b]` grows by 1. Section 8.2, step (e).
+        becomes (state, action), and `self.number[b]` grows by 1. Section 8.2, step (e).
         """
         rows = torch.arange(len(state), device=state.device)
-        self.pairs[rows, self.number] = state * self.next.shape[-1] + action
+        self.pairs[rows, self.number] = torch.stack([state, action], -1)
         self.number += ~self.tried[rows, state, action]
         self.clock += 1
         self.next[rows, state, action] = next_state
@@ -86,8 +86,7 @@ class Tabular(nn.Module):
         """N pairs of each seed, states and actions, drawn uniformly from those it has tried (at
         least one). `noise` is uniform in [0, 1)."""
         rows = torch.arange(noise.shape[-1], device=noise.device)
-        pair = self.pairs[rows, (noise * self.number).long()]
-        return pair // self.next.shape[-1], pair % self.next.shape[-1]
+        return self.pairs[rows, (noise * self.number).long()].unbind(-1)
 
     def outcomes(
         self,
