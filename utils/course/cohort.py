@@ -29,23 +29,43 @@ LARGEST = 50_000_000  # bytes of one submission
 MINUTES = 30  # a grade takes one or two; what takes longer is hung
 FEW = 5  # so many submissions are told in full on the terminal, more in a line each
 KILLED = "its grader was killed twice; is there memory enough? Grade it alone"
-NOTEBOOK = re.compile(r"\.ipynb(\.txt|\.json)?$", re.I)  # browsers like to add an ending
+NOTEBOOK = re.compile(r"\.(ipynb(\.txt|\.json)?|zip)$", re.I)  # browsers like to add an ending
 OTHER = re.compile(r"(^|/)(\.|__MACOSX/)|\.old\d*\.ipynb$")  # hidden, or kept by `update`
 # How learning platforms name what was handed in: Moodle, Canvas, Blackboard.
 PLATFORMS = (
     re.compile(r"(?P<name>.+?)_(?P<id>\d+)_assignsubmission_"),
-    re.compile(r"(?P<name>[^_]+)(?:_LATE)?_(?P<id>\d+)_\d+_"),
+    re.compile(r"(?P<name>[^_]+)(?:_LATE)?_(?P<id>\d{2,})_\d{2,}_"),
     re.compile(r".*_(?P<name>[^_]+)(?P<id>)_attempt_\d{4}-"),
 )
 
 
 @dataclass(frozen=True)
 class Job:
-    """One file that was handed in. `read` raises CourseError where that is impossible."""
+    """One file that was handed in; in place of a file, why it is refused."""
 
     label: str
     student: tuple[str, str]  # name, and number where the platform gives one
-    read: Callable[[], bytes]
+    file: Path | zipfile.Path | str
+
+    @property
+    def name(self) -> str:
+        return PurePosixPath(self.label).name
+
+    def content(self) -> bytes:
+        """Raises CourseError with the reason if there is none."""
+        try:
+            if isinstance(self.file, str):
+                raise ValueError(self.file)
+            if isinstance(self.file, Path) and (self.file.is_symlink() or not self.file.is_file()):
+                # A link can lead to another student's file, a pipe can wait for ever.
+                raise ValueError("it is a link or a device, not a file")
+            with self.file.open("rb") as file:
+                raw = file.read(LARGEST + 1)
+            if len(raw) > LARGEST:
+                raise ValueError(f"it is larger than {LARGEST // 10**6} MB; clear its outputs")
+        except Exception as error:  # a password, a method, a checksum: whatever a zip can have
+            raise CourseError(str(error)) from error
+        return raw
 
 
 def find(paths: list[str]) -> list[Job]:
@@ -56,10 +76,9 @@ def find(paths: list[str]) -> list[Job]:
             raise CourseError(f"There is no file or folder {path}.")
         if path.is_dir() or path.suffix.lower() == ".zip":
             jobs += _handed_in(path)
-        else:
-            file = path.resolve()  # a link that was named is meant; one in a folder is not
+        else:  # a link that is named is meant
             student = _student(path.parts) or (str(path.with_suffix("")), "")
-            jobs.append(Job(str(path), student, functools.partial(_disk, file)))
+            jobs.append(Job(str(path), student, path.resolve()))
     if not jobs:
         raise CourseError(f"There is no notebook in {', '.join(paths)}.")
     return jobs
@@ -67,20 +86,20 @@ def find(paths: list[str]) -> list[Job]:
 
 def _handed_in(root: Path) -> list[Job]:
     """The notebooks in a folder or zip, and a refusal for each student who has none."""
-    found = [(path, read) for path, read in _inside(root) if not OTHER.search(str(path))]
+    found = [(path, file) for path, file in _inside(root) if not OTHER.search(str(path))]
     tops = {path.parts[:-1][:1] for path, _ in found}
     skip = len(tops) == 1 and () not in tops  # a folder around all is no student
     jobs, without = [], {}
-    for path, read in found:
-        named, inner = _student(path.parts), path.parts[skip:]
-        student = named or (inner[0] if len(inner) > 1 else path.stem or root.stem, "")
-        if NOTEBOOK.search(path.name) or path.suffix.lower() == ".zip" or not path.parts:
-            jobs.append(Job(str(root / path), student, read))
-        elif named:
+    for path, file in found:
+        known, inner = _student(path.parts), path.parts[skip:]
+        student = known or (inner[0] if len(inner) > 1 else path.stem or root.stem, "")
+        if isinstance(file, str) or NOTEBOOK.search(path.name):
+            jobs.append(Job(str(root / path), student, file))
+        elif known:
             without[student] = str(root / path)
     have = {job.student for job in jobs}
-    refuse = functools.partial(_refuse, "it is no notebook, and there is no other file")
-    return jobs + [Job(path, s, refuse) for s, path in without.items() if s not in have]
+    why = "it is no notebook, and there is no other file"
+    return jobs + [Job(path, s, why) for s, path in without.items() if s not in have]
 
 
 def _student(parts: tuple[str, ...]) -> tuple[str, str] | None:
@@ -88,59 +107,29 @@ def _student(parts: tuple[str, ...]) -> tuple[str, str] | None:
     return next(((m["name"], m["id"]) for m in found), None)
 
 
-def _inside(root: Path) -> Iterator[tuple[PurePosixPath, Callable[[], bytes]]]:
-    """Path and content of every file in a folder or zip; zips in a folder are opened, once."""
+def _inside(root: Path) -> Iterator[tuple[PurePosixPath, Path | zipfile.Path | str]]:
+    """All files in a folder or zip. A zip in a folder is opened, a zip in a zip is not."""
     if root.is_dir():
         for file in sorted(root.rglob("*")):
             inner = PurePosixPath(file.relative_to(root).as_posix())
             if file.suffix.lower() == ".zip" and file.is_file() and not file.is_symlink():
-                yield from ((inner / path, read) for path, read in _inside(file))
+                yield from ((inner / path, member) for path, member in _inside(file))
             elif file.is_symlink() or not file.is_dir():
-                yield inner, functools.partial(_disk, file)
+                yield inner, file
         return
     try:
-        archive = zipfile.ZipFile(root)
+        top = zipfile.Path(root)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        yield PurePosixPath(), functools.partial(_refuse, f"it is no zip, or cut off ({error})")
+        yield PurePosixPath(), f"it is no zip, or cut off ({error})"
         return
-    for info in archive.infolist():
+    for info in top.root.infolist():
         path = PurePosixPath(info.filename.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts:
-            yield PurePosixPath(path.name), functools.partial(_refuse, "its path leaves the zip")
+            yield PurePosixPath(path.name), "its path leaves the zip"
         elif path.suffix.lower() == ".zip":
-            why = "it is a zip inside a zip; unpack it, and give the folder"
-            yield path, functools.partial(_refuse, why)
+            yield path, "it is a zip inside a zip; unpack the outer one, and give the folder"
         elif not info.is_dir():
-            yield path, functools.partial(_member, archive, info)
-
-
-def _refuse(why: str) -> bytes:
-    raise CourseError(why)
-
-
-def _disk(path: Path) -> bytes:
-    if path.is_symlink() or not path.is_file():  # a link can lead to another student's file
-        raise CourseError("it is a link or a device, not a file")
-    try:
-        with path.open("rb") as file:
-            return _bounded(file.read(LARGEST + 1))
-    except OSError as error:
-        raise CourseError(f"it cannot be opened ({error.strerror}); save it again") from error
-
-
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    try:
-        with archive.open(info) as file:
-            raw = file.read(LARGEST + 1)
-    except Exception as error:  # a password, a method, a checksum: whatever a zip can have
-        raise CourseError(f"it cannot be unpacked ({error})") from error
-    return _bounded(raw)
-
-
-def _bounded(raw: bytes) -> bytes:
-    if len(raw) > LARGEST:
-        raise CourseError(f"it is larger than {LARGEST // 10**6} MB; clear its outputs and save it")
-    return raw
+            yield path, zipfile.Path(top.root, info.filename)
 
 
 def one(name: str, raw: bytes, shut_in: bool) -> dict:
@@ -148,7 +137,7 @@ def one(name: str, raw: bytes, shut_in: bool) -> dict:
     from utils.course.grade import grade_file
 
     with tempfile.TemporaryDirectory(prefix="wm-") as folder:
-        path = Path(folder) / (re.sub(r"[^\w.-]", "_", name)[-100:] or "_")
+        path = Path(folder) / re.sub(r"[^\w.-]", "_", name)[-100:]
         path.write_bytes(raw)
         try:
             return grade_file(path, shut_in)
@@ -167,8 +156,8 @@ def _work(pipe: connection.Connection, scratch: str, grade: Callable, *given: ob
 
 
 def local(
-    work: dict[Path, Job], shut_in: bool, workers: int, grade: Callable = one
-) -> Iterator[tuple[Path, dict]]:
+    work: dict[int, Job], shut_in: bool, workers: int, grade: Callable = one
+) -> Iterator[tuple[int, dict]]:
     """A process a submission; one that is killed is started once more, then gets a row."""
     context = multiprocessing.get_context("forkserver")
     if len(work) > 1:  # torch is then loaded once
@@ -178,24 +167,24 @@ def local(
         try:
             while waiting or busy:
                 while waiting and len(busy) < workers:
-                    key = waiting.popleft()
+                    job = work[i := waiting.popleft()]
                     mine, theirs = context.Pipe(duplex=False)
-                    given = Path(work[key].label).name, work[key].read(), shut_in
-                    process = context.Process(target=_work, args=(theirs, scratch, grade, *given))
+                    given = theirs, scratch, grade, job.name, job.content(), shut_in
+                    process = context.Process(target=_work, args=given)
                     process.start()
                     theirs.close()  # so that its death is the end of the pipe
-                    busy[mine] = key, process, time.monotonic()
+                    busy[mine] = i, process, time.monotonic()
                 for pipe in connection.wait(list(busy), timeout=1):
-                    key, process, _ = busy.pop(pipe)
+                    i, process, _ = busy.pop(pipe)
                     row = None
                     with contextlib.suppress(EOFError, OSError):
                         row = pipe.recv()
                     _end(process)
-                    died[key] += row is None
-                    if row is None and died[key] == 1:
-                        waiting.append(key)
+                    died[i] += row is None
+                    if row is None and died[i] == 1:
+                        waiting.append(i)
                     else:
-                        yield key, row or ungraded(KILLED)
+                        yield i, row or ungraded(KILLED)
                 for _, process, begun in busy.values():
                     if time.monotonic() - begun > 60 * MINUTES:
                         _end(process)
@@ -211,7 +200,7 @@ def _end(process: multiprocessing.Process) -> None:
     process.join()
 
 
-def on_ray(work: dict[Path, Job], shut_in: bool, workers: int) -> Iterator[tuple[Path, dict]]:
+def on_ray(work: dict[int, Job], shut_in: bool, workers: int) -> Iterator[tuple[int, dict]]:
     """The same on the Ray cluster at RAY_ADDRESS, or on one that is started here."""
     try:
         import ray
@@ -224,8 +213,8 @@ def on_ray(work: dict[Path, Job], shut_in: bool, workers: int) -> Iterator[tuple
     try:
         while waiting or busy:
             while waiting and len(busy) < 2 * ray.cluster_resources()["CPU"]:
-                job = work[key := waiting.popleft()]
-                busy[task.remote(Path(job.label).name, job.read(), shut_in)] = key
+                job = work[i := waiting.popleft()]
+                busy[task.remote(job.name, job.content(), shut_in)] = i
             for ref in ray.wait(list(busy))[0]:
                 try:
                     row = ray.get(ref)
@@ -247,46 +236,39 @@ def grade_all(
     jobs: list[Job], out: Path, engine: Callable, shut_in: bool, told: Callable[[dict], None]
 ) -> list[dict]:
     """The grades in the order of the jobs; `told` hears each when it is there."""
-    course, same, rows, todo = version(shut_in), {}, {}, {}
+    course, rows, files, todo = version(shut_in), {}, {}, {}
 
-    def take(key: Path, row: dict) -> None:
-        for i in same[key]:
-            rows[i] = report.tidy(row, jobs[i].label)
-            told(rows[i])
+    def take(i: int, row: dict) -> None:
+        rows[i] = report.tidy(row, jobs[i].label)
+        told(rows[i])
 
+    out.mkdir(parents=True, exist_ok=True)
     for i, job in enumerate(jobs):
         try:
-            content = Path(job.label).name.encode("utf-8", "replace") + b"\0" + job.read()
+            content = hashlib.sha256(job.name.encode("utf-8", "replace") + b"\0" + job.content())
+            files[i] = out / f"{content.hexdigest()[:20]}-{course}.json"
+            take(i, json.loads(files[i].read_text()))
         except CourseError as error:
-            same[Path(str(i))] = [i]
-            take(Path(str(i)), ungraded(str(error)))
-        else:
-            key = out / f"{hashlib.sha256(content).hexdigest()[:20]}-{course}.json"
-            same.setdefault(key, []).append(i)
-            todo[key] = job
-    for key in list(todo):
-        with contextlib.suppress(OSError, ValueError):
-            take(key, json.loads(key.read_text()))
-            del todo[key]
-    out.mkdir(parents=True, exist_ok=True)
+            take(i, ungraded(str(error)))
+        except (OSError, ValueError):
+            todo[i] = job
     with contextlib.closing(engine(todo, shut_in)) as finished:
-        for key, row in finished:
+        for i, row in finished:
             if "why" not in row:  # what was not graded is tried again the next time
-                part = key.with_suffix(".part")
-                part.write_text(json.dumps(report.tidy(row, todo[key].label)))
-                part.replace(key)
-            take(key, row)
+                part = files[i].with_suffix(".part")
+                part.write_text(json.dumps(report.tidy(row, jobs[i].label)))
+                part.replace(files[i])
+            take(i, row)
     return [rows[i] for i in range(len(jobs))]
 
 
 def command(args: argparse.Namespace) -> int:
     """`python -m utils grade`; exit 0 if everything in every file passes."""
-    sys.stdout.reconfigure(errors="backslashreplace")
     shut_in, warning = sandbox.decide(args.sandbox)
     if warning:
         print(warning, file=sys.stderr)
-    makers = {"json": report.as_json, "junit": report.as_junit, "summary": report.as_markdown}
-    for path in filter(None, (args.csv, *(getattr(args, kind) for kind in makers))):
+    sys.stdout.reconfigure(errors="backslashreplace")
+    for path in filter(None, map(vars(args).get, report.MAKERS)):
         if not Path(path).absolute().parent.is_dir():
             raise CourseError(f"There is no folder for {path}; make it first.")
     jobs, done = find(args.path), []
@@ -301,14 +283,11 @@ def command(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print(f"Stopped. {len(done)} of {len(jobs)} are done; the same command goes on from here.")
         return 130
-    for kind, make in makers.items():
-        if path := getattr(args, kind):
+    for kind, make in report.MAKERS.items():
+        if path := vars(args)[kind]:
             with open(path, "a" if kind == "summary" else "w", encoding="utf-8") as file:
-                file.write(make(graded))
-    if args.csv:
-        text = report.as_csv(graded, [job.student for job in jobs])
-        Path(args.csv).write_text(text, encoding="utf-8")
+                file.write(make(graded, [job.student for job in jobs]))
     if len(jobs) > 1:
-        for id, top in report.mistakes(graded).items():
-            print(*[f"{id} {n:>4} x  it looks as if {says}" for says, n in top], sep="\n")
+        for id, says, n in report.mistakes(graded):
+            print(f"{id} {n:>4} x it looks as if {says}")
     return int(any("why" in g or g["score"] < g["max"] for g in graded))

@@ -16,6 +16,7 @@ from utils.course.exercise import get, order
 
 SUMMARY = 800_000  # bytes; a job summary on GitHub may have a mebibyte
 LOOKS = re.compile(r"It looks as if (.+)\.$", re.M)
+KINDS = {"FAIL": "failure", "REVIEW": "failure", "TODO": "skipped", "ERROR": "error"}  # in JUnit
 
 
 def clean(text: object) -> str:
@@ -24,24 +25,22 @@ def clean(text: object) -> str:
     Control, bidi and other invisible characters become visible escapes. What a CI log takes for
     a command, `::` at the start of a line or `##[` anywhere, is pulled apart.
     """
-    line = "".join(
-        c if unicodedata.category(c)[0] != "C" and c not in "\u2028\u2029" else ascii(c)[1:-1]
-        for c in str(text)
-    )
+    unseen = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+    line = "".join(ascii(c)[1:-1] if unicodedata.category(c) in unseen else c for c in str(text))
     return re.sub(r"##(?=\w*\[)", "# #", re.sub(r"^\s*:(?=:)", ": ", line))
+
+
+def _lines(why: str) -> str:
+    return "\n".join(clean(line) for line in why[:2000].split("\n"))
 
 
 def tidy(graded: dict, label: str) -> dict:
     """A grade with every text clean, under the name that the file was handed in with."""
-
-    def lines(why: str) -> str:
-        return "\n".join(clean(line) for line in why[:2000].split("\n"))
-
+    why = {"why": _lines(graded["why"])} if "why" in graded else {}
     rows = [
-        e | {"why": lines(e["why"]), "flags": [clean(f) for f in e["flags"]]}
+        e | {"why": _lines(e["why"]), "flags": [clean(f) for f in e["flags"]]}
         for e in graded["exercises"]
     ]
-    why = {"why": lines(graded["why"])} if "why" in graded else {}
     return graded | {"file": clean(label), "exercises": rows} | why
 
 
@@ -65,28 +64,26 @@ def table(graded: dict) -> str:
 
 def line(graded: dict) -> str:
     """One submission of many as a line of text."""
-    if "why" in graded:
-        return table(graded).split("\n")[0]
     left = [f"{e['status']} {e['id']}" for e in graded["exercises"] if e["status"] != "PASS"]
-    return f"{graded['file']}: {graded['score']} of {graded['max']}  {', '.join(left)}".rstrip()
+    return f"{table(graded).splitlines()[0]}  {', '.join(left)}".rstrip()
 
 
-def mistakes(graded: list[dict]) -> dict[str, list[tuple[str, int]]]:
-    """Exercise -> its ten commonest named mistakes, each with the number of submissions."""
+def mistakes(graded: list[dict]) -> list[tuple[str, str, int]]:
+    """The ten commonest named mistakes of each exercise: id, mistake, number of submissions."""
     counts: dict[str, Counter] = {}
     for row in (e for g in graded for e in g["exercises"] if e["status"] == "FAIL"):
         if found := LOOKS.search(row["why"]):
             counts.setdefault(row["id"], Counter())[found[1]] += 1
-    out = {}
+    out = []
     for id in sorted(counts, key=order):
         # An answer can print this sentence too: only mistakes that the course names are counted.
-        known = {m.says.encode("ascii", "backslashreplace").decode(): m for m in get(id).mistakes}
-        top = [(known[says].says, n) for says, n in counts[id].most_common() if says in known]
-        out |= {id: top[:10]} if top else {}
+        said = {m.says.encode("ascii", "backslashreplace").decode(): m for m in get(id).mistakes}
+        top = [(id, said[says].says, n) for says, n in counts[id].most_common() if says in said]
+        out += top[:10]
     return out
 
 
-def as_json(graded: list[dict]) -> str:
+def as_json(graded: list[dict], _: list) -> str:
     return json.dumps({"submissions": graded}, indent=1) + "\n"
 
 
@@ -98,23 +95,20 @@ def as_csv(graded: list[dict], students: list[tuple[str, str]]) -> str:
     for student, g in zip(students, graded, strict=True):
         mine, note = best.setdefault(student, {}), notes.setdefault(student, [])
         if "why" in g:
-            note.append(f"not graded: {g['why']}")
+            note.append(f"{g['file']}: not graded. {g['why']}")
             continue
-        worse, better = sorted([mine.get(g["lesson"], g), g], key=lambda x: x["score"])
-        mine[g["lesson"]] = better
-        if worse is not better:
-            note.append(f"not counted: {worse['file']} ({worse['score']} of {worse['max']})")
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+        worse, mine[g["lesson"]] = sorted([mine.get(g["lesson"], g), g], key=lambda x: x["score"])
+        if worse is not mine[g["lesson"]]:
+            note.append(f"{worse['file']}: not counted, {worse['score']} of {worse['max']}")
+        note += [f"{e['id']}: {e['why']}" for e in g["exercises"] if e["status"] == "REVIEW"]
+    writer = csv.writer(out := io.StringIO(), lineterminator="\n")
     writer.writerow(["student", "id", *ids, "score", "max", "file", "note"])
     for student, mine in best.items():
-        rows = {e["id"]: e for g in mine.values() for e in g["exercises"]}
-        note = [f"REVIEW {id}: {rows[id]['why']}" for id in rows if rows[id]["status"] == "REVIEW"]
+        points = {e["id"]: e["points"] for g in mine.values() for e in g["exercises"]}
         sums = [sum(g[key] for g in mine.values()) for key in ("score", "max")]
-        points = [rows[id]["points"] if id in rows else "" for id in ids]
         files = ", ".join(g["file"] for g in mine.values())
-        texts = [_cell(t) for t in (*student, files, " / ".join(notes[student] + note))]
-        writer.writerow([*texts[:2], *points, *sums, *texts[2:]])
+        name, id, files, note = map(_cell, (*student, files, " / ".join(notes[student])))
+        writer.writerow([name, id, *(points.get(i, "") for i in ids), *sums, files, note])
     return out.getvalue()
 
 
@@ -124,29 +118,27 @@ def _cell(text: str) -> str:
     return f"'{text}" if re.match(r"\s*[-=+@＝＋－＠]", text) else text
 
 
-def as_junit(graded: list[dict]) -> str:
+def as_junit(graded: list[dict], _: list) -> str:
     """A test suite a submission; TODO is skipped, REVIEW a failure for a person to lift."""
     suites = ElementTree.Element("testsuites")
-    kinds = {"FAIL": "failure", "REVIEW": "failure", "TODO": "skipped", "ERROR": "error"}
     for g in graded:
         unread = {"id": "", "name": "not graded", "status": "ERROR", "why": g.get("why", "")}
-        rows = [unread] if "why" in g else g["exercises"]
-        tags = Counter(kinds.get(row["status"]) for row in rows)
-        sums = {"tests": len(rows), "failures": tags["failure"]}
-        sums |= {"errors": tags["error"], "skipped": tags["skipped"]}
-        counts = {key: str(n) for key, n in sums.items()}
+        rows = g["exercises"] or [unread]
+        n = Counter(KINDS.get(row["status"]) for row in rows)
+        sums = (len(rows), n["failure"], n["error"], n["skipped"])
+        counts = dict(zip(("tests", "failures", "errors", "skipped"), map(str, sums), strict=True))
         suite = ElementTree.SubElement(suites, "testsuite", name=g["file"], **counts)
         for row in rows:
             name = f"Exercise {row['id']} {row['name']}" if row["id"] else row["name"]
             case = ElementTree.SubElement(suite, "testcase", classname=g["file"], name=name)
-            if kind := kinds.get(row["status"]):
+            if kind := KINDS.get(row["status"]):
                 message = row["why"].split("\n")[0]
                 ElementTree.SubElement(case, kind, message=message).text = row["why"]
     ElementTree.indent(suites)
     return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def as_markdown(graded: list[dict]) -> str:
+def as_markdown(graded: list[dict], _: list) -> str:
     """Tables for a job summary.
 
     They are HTML without a blank line, in which Markdown means nothing, and every text is
@@ -159,14 +151,13 @@ def as_markdown(graded: list[dict]) -> str:
         score = "" if "why" in g else f"{g['score']} of {g['max']}"
         rows.append([g["file"], score, "\n".join(whys) or g.get("why", "all pass")])
     text = "### Grades\n\n" + _html(["file", "points", "to do"], rows)
-    common = [[id, says, n] for id, top in mistakes(graded).items() for says, n in top]
-    if common:
-        text += "\n### Commonest mistakes\n\n"
-        text += _html(["exercise", "it looks as if ...", "submissions"], common)
+    if common := mistakes(graded):
+        head = ["exercise", "it looks as if ...", "submissions"]
+        text += "\n### Commonest mistakes\n\n" + _html(head, common)
     return text
 
 
-def _html(head: list[str], rows: list[list]) -> str:
+def _html(head: list[str], rows: list) -> str:
     lines, size = ["<table>", f"<tr>{''.join(f'<th>{h}</th>' for h in head)}</tr>"], 0
     for i, row in enumerate(rows):
         cells = [html.escape(str(text)).replace("\n", "<br>") for text in row]
@@ -176,3 +167,6 @@ def _html(head: list[str], rows: list[list]) -> str:
             lines[-1] = f"<tr><td>and {len(rows) - i} more, see the other files</td></tr>"
             break
     return "\n".join([*lines, "</table>"]) + "\n"
+
+
+MAKERS = {"json": as_json, "csv": as_csv, "junit": as_junit, "summary": as_markdown}
