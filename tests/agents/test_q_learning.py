@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from utils.agents.dyna import Settings, duel, dyna_q, list_dyna_q, numpy_dyna_q
+from utils.agents.dyna import PackedDynaQ, Settings, duel, dyna_q, list_dyna_q, numpy_dyna_q
 from utils.agents.q_learning import (
     epsilon_greedy,
     greedy_policy,
@@ -262,8 +262,30 @@ def test_all_loops_learn_the_maze_alike():
     assert batched.mean() > 5
 
 
+def test_the_fast_twin_makes_the_same_updates():
+    table, settings, seeds = maze(DYNA_MAZE), Settings(), 50
+    states, actions = table.next.shape[:2]
+    q, model = torch.zeros(seeds, states, actions), Tabular(seeds, states, actions)
+    packed = PackedDynaQ(table, seeds, settings)
+    state = table.start.argmax().expand(seeds)
+    generator, episodes = torch.Generator().manual_seed(0), 0
+    for _ in range(700):
+        choice = torch.rand(seeds, 1 + actions, generator=generator)
+        draw = torch.rand(settings.planning, seeds, generator=generator)
+        action = epsilon_greedy(q, state, settings.epsilon, choice)
+        reward, after, ended = table.step(state, action, draw[0])
+        q_update(q, state, action, reward, after, ended, settings.alpha, settings.gamma)
+        model.learn(state, action, reward, after, ended)
+        plan(q, model, torch.stack([draw, draw]), settings.alpha, settings.gamma)
+        state = torch.where(ended, table.start.argmax(), after)
+        assert torch.equal(packed.step(choice, draw), ended)
+        episodes += ended.sum().item()
+    assert torch.allclose(packed.values(), q, atol=1e-6)
+    assert episodes > 50
+
+
 def test_the_duel_reports_numbers():
     table = maze(DYNA_MAZE)
     result = duel(table, Tabular(10, table.states, table.actions), rounds=2, steps=5)
-    assert min(result[f"{name} steps/s"] for name in ("batched", "numpy", "lists")) > 0
+    assert min(result[f"{name} steps/s"] for name in ("packed", "batched", "numpy", "lists")) > 0
     json.dumps(result)
