@@ -231,7 +231,7 @@ def alike(exercise: Exercise, a: dict | BaseException, b: dict | BaseException) 
 
 
 def judge(exercise: Exercise, implementation: object, seed: int) -> tuple[str, str, dict]:
-    """PASS, FAIL, TODO or UNUSABLE, why, and the learner's arrays."""
+    """PASS, FAIL, TODO or UNUSABLE, why, and the learner's arrays as evidence."""
     if broken := broken_seal():
         return (
             "UNUSABLE",
@@ -241,6 +241,8 @@ def judge(exercise: Exercise, implementation: object, seed: int) -> tuple[str, s
     got = attempt(exercise, implementation, seed)
     if isinstance(got, NotImplementedError):
         return "TODO", "not solved yet", {}
+    # Fixed before the reference runs, whose numbers an answer must not be able to put there.
+    sent = encode(got) if isinstance(got, dict) else {}
     want = attempt(exercise, exercise.reference, seed)
     if isinstance(want, BaseException):
         return "UNUSABLE", f"the reference itself fails in this kernel: {_raised(want)}", {}
@@ -252,7 +254,7 @@ def judge(exercise: Exercise, implementation: object, seed: int) -> tuple[str, s
             {},
         )
     if why is None:
-        return "PASS", "", got
+        return "PASS", "", sent
     for mistake in exercise.mistakes:
         wrong = attempt(exercise, exercise.compiled(exercise.patched(mistake)), seed)
         if alike(exercise, got, wrong):
@@ -260,7 +262,7 @@ def judge(exercise: Exercise, implementation: object, seed: int) -> tuple[str, s
                 return "TODO", "the bug is still in it", {}
             why += f"\n     It looks as if {mistake.says}."
             break
-    return "FAIL", why, got if isinstance(got, dict) else {}
+    return "FAIL", why, sent
 
 
 def _raised(error: BaseException) -> str:
@@ -290,18 +292,16 @@ def check(id: str) -> object:
         print(f"UNUSABLE {error}")
         return None
     answer = sys._getframe(1).f_globals.get(exercise.name)
-    status, why, arrays = (
+    status, why, sent = (
         "FAIL",
         f"{exercise.name} is not defined; run the cell above, and keep its name",
         {},
     )
     if answer is not None:
-        status, why, arrays = judge(exercise, answer, int(os.environ.get("WM_SEED", 0)))
+        status, why, sent = judge(exercise, answer, int(os.environ.get("WM_SEED", 0)))
     print(verdict(exercise, status, why))
     if status == "PASS" and "WM_SEED" in os.environ:
-        display(
-            {EVIDENCE: encode(arrays)}, raw=True
-        )  # a grader compares them where no answer ever ran
+        display({EVIDENCE: sent}, raw=True)  # a grader compares it where no answer ever ran
     return _remember(exercise, answer, answer if status == "PASS" else exercise.reference)
 
 
@@ -383,10 +383,7 @@ def encode(arrays: dict) -> dict:
 def verify(id: str, seed: int, sent: dict) -> str | None:
     """The second opinion: arrays that came from a kernel against the reference, computed here."""
     exercise = get(id)
-    got = {
-        k: np.frombuffer(base64.b64decode(b), d).reshape(s) if b else np.empty(s, d)
-        for k, (d, s, b) in sent.items()
-    }
+    got = {k: np.frombuffer(base64.b64decode(b), d).reshape(s) for k, (d, s, b) in sent.items()}
     want = outcome(exercise, exercise.reference, seed)
     missing = want.keys() - got.keys()
     return f"{sorted(missing)[0]} is missing" if missing else difference(exercise, got, want)

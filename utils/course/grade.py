@@ -13,6 +13,7 @@ import secrets
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
@@ -23,7 +24,8 @@ from utils.course.exercise import ROOT, CourseError, load
 from utils.course.lesson_file import CHECK, make, mark, solution_of
 
 CELL_SECONDS = 60  # a check stops its probe after ten; this is for cells that no check can stop
-FATAL = re.compile(r"the kernel died|Kernel dead|Timeout of|characters$|did not start")
+STOPPED = "it stopped the kernel"
+Results = dict[str, tuple[str, str]]  # exercise -> status and reason
 
 
 def grade_file(path: Path, shut_in: bool = False) -> dict:
@@ -33,21 +35,18 @@ def grade_file(path: Path, shut_in: bool = False) -> dict:
         sources = submission.cells(path)
         lesson = submission.lesson_of(sources, path.name)
         solution = solution_of(lesson)
+        stubs = {id: c.source for c in make(lesson, solved=False).cells if (id := mark(c.source))}
+        given = submission.answers(sources, stubs)
+        reach = submission.reaching(make(lesson, solved=True))
+        flags = {e.id: submission.flags(given.get(e.id, ""), reach, e.source) for e in load(lesson)}
+        results = _reviewed(_with(solution, stubs, given, sources, shut_in), given, flags)
     except CourseError as error:
         return blank | {"why": f"{path.name}: {error}"}
-    stubs = {mark(c.source): c.source for c in make(lesson, solved=False).cells if mark(c.source)}
-    given = submission.answers(sources, stubs)
-    results = _results(solution, given, stubs, shut_in)
-    flags = {id: submission.flags(given.get(id, "")) for id in stubs}
     rows = []
     for exercise in load(lesson):
         status, why = results.get(exercise.id, ("FAIL", "its check did not run"))
         if exercise.id not in given:
             status, why = "TODO", f"no cell begins with # EXERCISE {exercise.id}"
-        elif status == "PASS" and any(flags.values()):
-            # All answers share one kernel: an odd one can reach the others.
-            odd = ", ".join(f"{id} uses {', '.join(f)}" for id, f in flags.items() if f)
-            status, why = "REVIEW", f"passes; a person must read it, because {odd}"
         elif name := re.search(r"name '(\w+)' is not defined", why):
             why = f"{why}\n     {submission.elsewhere(sources, name[1])}".rstrip()
         rows.append(
@@ -65,30 +64,74 @@ def grade_file(path: Path, shut_in: bool = False) -> dict:
     return {"file": str(path), "lesson": lesson, "score": score, "max": top, "exercises": rows}
 
 
-def _results(
-    solution: NotebookNode, given: dict[str, str], stubs: dict[str, str], shut_in: bool
-) -> dict[str, tuple[str, str]]:
-    """Status and reason per exercise; one that kills or blocks the kernel costs itself only."""
-    out: dict[str, str] = {}  # taken out, with the reason
-    while True:
-        answers = {id: stubs[id] if id in out else given.get(id, stubs[id]) for id in stubs}
-        rows = run_nbval(assemble(solution, answers), shut_in)
-        crash = next((r for r in rows if r["status"] == "CRASH" and FATAL.search(r["why"])), None)
-        if crash is None or crash["after"] is None or crash["after"] in out:
-            break
-        out[crash["after"]] = crash["why"].splitlines()[0]
+def _with(
+    solution: NotebookNode,
+    stubs: dict[str, str],
+    given: dict[str, str],
+    sources: list[str],
+    shut_in: bool,
+) -> Callable[[dict[str, str]], Results]:
+    """A function from some of the answers to their results, the others being stubs."""
+    imports = submission.imports(sources, given)
+
+    def results(some: dict[str, str]) -> Results:
+        """One that kills or blocks the kernel costs itself only: the rest is run again."""
+        out: dict[str, str] = {}  # taken out, with the reason
+        while True:
+            answers = stubs | {id: source for id, source in some.items() if id not in out}
+            rows = run_nbval(assemble(solution, answers, imports), shut_in)
+            end = next((r for r in rows if r["fatal"]), None)
+            if end is None:
+                return _told(rows) | {id: ("FAIL", f"{STOPPED}: {why}") for id, why in out.items()}
+            if end["after"] not in some.keys() - out.keys():
+                raise CourseError(f"it could not be run ({end['why']}); try it again")
+            out[end["after"]] = end["why"].splitlines()[0]
+
+    return results
+
+
+def _told(rows: list[dict]) -> Results:
+    """Status and reason of each check, and of its answer's cell where that stopped."""
+    stops = {r["cell"]: r["why"] for r in rows if r["cell"] and r["status"] == "CRASH"}
     found = {}
     for row in rows:
         if id := row["exercise"]:
             status = "FAIL" if row["status"] == "CRASH" else row["status"]
-            found[id] = (status, row["why"])
-    return found | {id: ("FAIL", f"it stopped the kernel: {why}") for id, why in out.items()}
+            stop = f"its cell stops with {stops[id]}" if status == "FAIL" and id in stops else ""
+            found[id] = status, "\n     ".join(filter(None, (row["why"], stop)))
+    return found
 
 
-def assemble(solution: NotebookNode, answers: dict[str, str]) -> NotebookNode:
+def _reviewed(
+    results: Callable[[dict[str, str]], Results],
+    given: dict[str, str],
+    flags: dict[str, list[str]],
+) -> Results:
+    """What passes by itself passes; an odd answer, and what needs it to pass, a person must read.
+
+    All answers share a kernel, where an odd one can reach the others. So they run without it
+    first.
+    """
+    odd = {id for id in given if flags[id]}
+    found = results({id: source for id, source in given.items() if id not in odd})
+    if not odd:
+        return found
+    dead = {id for id, (_, why) in found.items() if why.startswith(STOPPED)}
+    for id, (status, why) in results({id: given[id] for id in given if id not in dead}).items():
+        if status == "PASS" and found[id][0] != "PASS":
+            names = ", ".join(flags[id])
+            reason = f"it uses {names}" if names else f"it needs {', '.join(sorted(odd))}"
+            found[id] = "REVIEW", f"passes, but a person must read it: {reason}"
+        elif id in odd:
+            found[id] = status, why
+    return found
+
+
+def assemble(solution: NotebookNode, answers: dict[str, str], imports: list[str]) -> NotebookNode:
     """The solved notebook with these answers; cells that no check needs are left out."""
     notebook = copy.deepcopy(solution)
     notebook.cells = [c for c in notebook.cells if c.cell_type == "code" and _needed(c)]
+    notebook.cells[:0] = [nbformat.v4.new_code_cell(line) for line in imports]
     for cell in notebook.cells:
         if id := mark(cell.source):
             cell.source = answers[id]
@@ -104,11 +147,11 @@ def _needed(cell: NotebookNode) -> bool:
     )
 
 
-def run_nbval(notebook: NotebookNode, shut_in: bool, seconds: float = CELL_SECONDS) -> list[dict]:
+def run_nbval(notebook: NotebookNode, shut_in: bool) -> list[dict]:
     """Runs a notebook under nbval in a folder of its own.
 
     Returns:
-        a row per cell: exercise (None where the cell is no check), after, status, why.
+        a row per cell, as the plugin reports it.
     """
     with tempfile.TemporaryDirectory(prefix="wm-") as folder:
         box = Path(folder)
@@ -124,23 +167,22 @@ def run_nbval(notebook: NotebookNode, shut_in: bool, seconds: float = CELL_SECON
             "IPYTHONDIR": str(box / "ipython"),
             "PYTHONPATH": str(ROOT),
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "PYTEST_ADDOPTS": "",
             "NO_COLOR": "1",
         }
         sandbox.kernelspec(box, shut_in, env)
-        options = [
-            "-p",
-            "nbval.plugin",
-            "-p",
-            "utils.course.nbval_plugin",
-            "-p",
-            "no:cacheprovider",
-        ]
-        options += ["--nbval-lax", "--nbval-kernel-name=wm", f"--nbval-cell-timeout={seconds}"]
-        options += ["-c", os.devnull, f"--rootdir={box}", f"--course-report={box / 'report.json'}"]
+        options = ["-p", "nbval.plugin", "-p", "utils.course.nbval_plugin"]
+        options += ["-p", "no:cacheprovider", "--nbval-lax", "--nbval-kernel-name=wm"]
+        options += [f"--nbval-cell-timeout={CELL_SECONDS}", "-c", os.devnull, f"--rootdir={box}"]
+        options += [f"--course-report={box / 'report.json'}"]
         command = [sys.executable, "-m", "pytest", "-q", *options, str(box / "graded.ipynb")]
         done = subprocess.run(
             command, env=env, cwd=ROOT, capture_output=True, text=True, errors="replace"
         )
-        if not (box / "report.json").exists():
-            raise CourseError(f"nbval did not run: {(done.stdout + done.stderr)[-800:]}")
-        return json.loads((box / "report.json").read_text())
+        report = box / "report.json"
+        rows = json.loads(report.read_text()) if report.exists() else []
+    if not rows:
+        raise CourseError(f"nbval did not run: {(done.stdout + done.stderr)[-800:]}")
+    if stopped := next((r["why"] for r in rows if r["fatal"] and r["why"] == sandbox.SHORT), None):
+        raise CourseError(f"{stopped}; grade it alone")
+    return rows

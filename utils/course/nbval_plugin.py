@@ -7,6 +7,7 @@ the solution has (never what the learner's own file has stored), and counts TODO
 
 import json
 import os
+import socket
 import tempfile
 import time
 import uuid
@@ -15,10 +16,12 @@ from pathlib import Path
 from queue import Empty
 
 import pytest
+import zmq
 from jupyter_client.manager import KernelManager
 from nbval.kernel import CURRENT_ENV_KERNEL_NAME, NbvalKernelspecManager, RunningKernel
 from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
 
+from utils.course import sandbox
 from utils.course.exercise import CourseError
 from utils.course.lesson_file import CHECK, mark, solution_of
 
@@ -46,6 +49,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 REPORT: pytest.StashKey[list] = pytest.StashKey()
 
 
+def _row(exercise: str | None, after: str | None, status: str, why: str, fatal: bool) -> dict:
+    """A line of the report: of a check if `exercise` is set, of an answer if `cell` is.
+
+    `after` is the exercise cell that ran last; `fatal` says that the kernel is gone.
+    """
+    row = {"exercise": exercise, "after": after, "cell": None, "status": status, "fatal": fatal}
+    return row | {"why": why[:3000]}
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Iterator[None]:
     found = yield
@@ -54,48 +66,105 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Iterator[N
 
 
 class CourseKernel(RunningKernel):
-    """A kernel of this environment, over unix sockets, whose death is noticed at once."""
+    """A kernel of this environment, over unix sockets, that can neither stall nor flood a run."""
+
+    written, deadline, patience = 0, float("inf"), float("inf")
+    watch: sandbox.Watch | None = None
 
     def __init__(self, name: str, cwd: str, timeout: float) -> None:
         # Unix sockets work across a network namespace. Their paths must be short and absolute.
         self.folder = tempfile.TemporaryDirectory(prefix="wm-")
         runtime = os.environ.get("WM_KERNEL_RUN", self.folder.name)
+        file = f"{runtime}/{uuid.uuid4().hex[:8]}.json"
         self.km = KernelManager(
             kernel_name=name,
             kernel_spec_manager=NbvalKernelspecManager(),
             transport="ipc",
-            connection_file=f"{runtime}/{uuid.uuid4().hex[:8]}.json",
+            ip=f"{runtime}/k",
+            connection_file=file,
         )
+        self.km.write_connection_file()
+        about = self.km.kernel_spec.metadata
+        if about.get("user"):
+            os.chown(file, about["user"], -1)
         with open(f"{self.folder.name}/log", "w+") as log:
             self.km.start_kernel(cwd=cwd, stderr=log)
-            self.kc = self.km.client()
-            self.kc.start_channels()
+            if about.get("shut_in"):
+                self.watch = sandbox.Watch(self.km.provisioner.process)
             try:
-                self.kc.wait_for_ready(timeout=timeout)
+                self._connect(timeout)
             except RuntimeError as error:
-                self.stop()
+                self.km.shutdown_kernel(now=True)
                 log.seek(0)
                 raise RuntimeError(f"the kernel did not start: {log.read()[-500:]}") from error
         self._ensure_iopub_up()
 
+    def _connect(self, timeout: float) -> None:
+        self.kc = self.km.client(ip=self._sockets(timeout))
+        # An answer can put a link to a socket of the host where the kernel's was, and hang up.
+        # So the first connection is the only one; it is made before an answer runs.
+        options = {zmq.RECONNECT_IVL: -1, zmq.RCVHWM: 30, zmq.MAXMSGSIZE: 2 * OUTPUT_LIMIT}
+        for option, value in options.items():
+            self.kc.context.setsockopt(option, value)
+        self.kc.start_channels()
+        self.kc.wait_for_ready(timeout=timeout)
+
+    def _sockets(self, timeout: float) -> str:
+        """Where the kernel's sockets are, once all answer; a sandbox's lie behind its own root."""
+        end = time.monotonic() + timeout
+        while time.monotonic() < end and self.is_alive():
+            inside = sandbox.family(self.km.provisioner.process.pid) if self.watch else []
+            for place in [f"/proc/{pid}/root{self.km.ip}" for pid in inside] or [self.km.ip]:
+                try:
+                    for port in self.km.ports:
+                        with socket.socket(socket.AF_UNIX) as there:
+                            there.connect(f"{place}-{port}")
+                    return place
+                except OSError:
+                    continue
+            time.sleep(0.05)
+        raise RuntimeError("its sockets do not answer")
+
+    def get_message(self, stream: str, timeout: float | None = None) -> dict:
+        """As nbval's, but a death is noticed at once, and bounds in time and size hold."""
+        get = self.kc.get_iopub_msg if stream == "iopub" else self.kc.get_shell_msg
+        end = time.monotonic() + min(self.patience, 1e9 if timeout is None else timeout)
+        while True:
+            left = end - time.monotonic()
+            if time.monotonic() > self.deadline:
+                self._give_up("it went on writing when its time was up")
+            try:
+                message = get(timeout=max(0, min(1, left)))
+            except Empty:
+                if not self.is_alive():
+                    why = self.watch.why if self.watch else ""
+                    raise RuntimeError(why or "the kernel died") from None
+                if left <= 1:
+                    raise
+            else:
+                self.written += 200 + len(str(message["header"])) + len(str(message["content"]))
+                if self.written > OUTPUT_LIMIT:
+                    self._give_up(f"it wrote more than {OUTPUT_LIMIT:,} characters")
+                return message
+
+    def interrupt(self) -> None:
+        self.patience = 5  # seconds in which an interrupted cell must end
+        super().interrupt()
+
+    def _give_up(self, why: str) -> None:
+        self.stop()
+        raise RuntimeError(why)
+
     def await_reply(self, msg_id: str, timeout: float | None = None) -> None:
         end = time.monotonic() + (timeout or 1e9)
         while (left := end - time.monotonic()) > 0:
-            try:
-                message = self.get_message("shell", timeout=min(1, left))
-            except Empty:
-                if not self.is_alive():
-                    raise RuntimeError("the kernel died") from None
-            else:
-                if message["parent_header"].get("msg_id") == msg_id:
-                    return
+            if self.get_message("shell", left)["parent_header"].get("msg_id") == msg_id:
+                return
         raise Empty
 
 
 class CourseFile(IPyNbFile):
     """A notebook; of a lesson if it has an exercise cell."""
-
-    written = 0
 
     def collect(self) -> Iterator[pytest.Item]:
         last, found, ids = None, set(), set()
@@ -131,16 +200,12 @@ class CourseFile(IPyNbFile):
         name = self.config.getoption("--nbval-kernel-name") or CURRENT_ENV_KERNEL_NAME
         timeout = self.config.getoption("--nbval-kernel-startup-timeout")
         folder = os.environ.get("WM_KERNEL_CWD", str(self.path.parent))
-        self.kernel = CourseKernel(name, folder, timeout)
+        try:
+            self.kernel = CourseKernel(name, folder, timeout)
+        except RuntimeError as error:
+            self.config.stash[REPORT].append(_row(None, None, "CRASH", str(error), True))
+            raise
         self.setup_sanitize_files()
-
-    def get_kernel_message(self, timeout: float | None = None, stream: str = "iopub") -> dict:
-        message = super().get_kernel_message(timeout, stream)
-        self.written += len(str(message["content"]))
-        if self.written > OUTPUT_LIMIT:
-            self.kernel.stop()
-            raise RuntimeError(f"the notebook wrote more than {OUTPUT_LIMIT:,} characters")
-        return message
 
 
 class CourseCell(IPyNbCell):
@@ -152,16 +217,21 @@ class CourseCell(IPyNbCell):
     def __init__(self, **kwargs: object) -> None:
         super().__init__(**kwargs)
         self.output_timeout = 60  # nbval waits 5 s for output, which a loaded machine exceeds
-        self.options["check"] &= not CHECK.search(self.cell.source)  # compared below
+        if CHECK.search(self.cell.source) or mark(self.cell.source):
+            # Checks are compared below; a skipped one, or a skipped answer, earns nothing.
+            self.options["check"] = self.options["skip"] = False
 
     def reportinfo(self) -> tuple:
         return self.path, 0, f"{self.path.name}: {self.name}"
 
     def setup(self) -> None:
         """nbval would expect failures after a time-out; a failure is a failure."""
+        self.parent.timed_out = False
 
     def runtest(self) -> None:
-        status, why = "PASS", ""
+        status, why, kernel = "PASS", "", self.parent.kernel
+        kernel.deadline = time.monotonic() + self.config.getoption("--nbval-cell-timeout") + 90
+        kernel.patience = float("inf")
         try:
             super().runtest()
             if self.exercise:
@@ -170,11 +240,23 @@ class CourseCell(IPyNbCell):
                     raise NbCellError(self.cell_num, why or "PASS, and not TODO", self.cell.source)
         except Exception as error:
             # A crash has no verdict; a verdict that was not the wanted one keeps its own.
-            status, why = ("CRASH", str(error)) if not why else (status, why)
+            status, why = ("CRASH", self._raised(error)) if not why else (status, why)
             raise
         finally:
-            row = {"exercise": self.exercise, "after": self.after, "status": status, "why": why}
-            self.config.stash[REPORT].append(row)
+            if not kernel.is_alive() and kernel.watch and kernel.watch.why:
+                why = kernel.watch.why
+            self.row = _row(self.exercise, self.after, status, why, not kernel.is_alive())
+            self.row["cell"] = mark(self.cell.source)
+            self.config.stash[REPORT].append(self.row)
+
+    def _raised(self, error: Exception) -> str:
+        """What stopped the cell: the kernel's end, or the error that the cell shows."""
+        shown = [o for o in getattr(self, "test_outputs", []) if o.output_type == "error"]
+        if self.parent.timed_out:
+            return f"it ran longer than {self.config.getoption('--nbval-cell-timeout'):g} s"
+        if shown:
+            return f"{shown[-1].ename}: {shown[-1].evalue}"
+        return str(error)
 
     def _compare(self) -> tuple[str, str]:
         """The verdict that the check printed, held against the solution's line and the evidence."""
@@ -198,16 +280,14 @@ class CourseCell(IPyNbCell):
             why = verify(self.exercise, seed, sent[-1]) if sent else "none were sent"
         except Exception as error:  # whatever a kernel sent in their place
             why = f"unreadable ({type(error).__name__})"
-        return (
-            ("FAIL", f"PASS is printed, but its values do not agree: {why}")
-            if why
-            else ("PASS", "")
-        )
+        if why:
+            return "FAIL", f"PASS is printed, but its values do not agree: {why}"
+        return "PASS", ""
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo) -> str:
-        row = next((r for r in self.config.stash[REPORT] if r["exercise"] == self.exercise), None)
-        verdict = self.exercise and row and row["status"] in ("FAIL", "TODO")
-        return (row["why"] if verdict else super().repr_failure(excinfo))[:3000]
+        if self.row["status"] in ("FAIL", "TODO"):
+            return self.row["why"]
+        return super().repr_failure(excinfo)[:3000]
 
 
 class MissingCheck(pytest.Item):
