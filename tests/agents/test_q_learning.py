@@ -215,6 +215,16 @@ def test_sweeping_on_tensors_equals_sweeping_with_a_heap(seed):
     assert made.max() > 2
 
 
+def test_a_queued_pair_keeps_the_larger_priority():
+    model = Tabular(1, 3, 1)
+    for s, a, r, after, ended in [(0, 0, 0.0, 1, False), (1, 0, 1.0, 2, True)]:
+        model.learn(*(torch.tensor([x]) for x in (s, a, r, after, ended)))
+    for queued, left in ((0.8, 0.8), (0.2, 0.5)):  # the update of 1 makes 0 urgent by 0.5
+        priority = torch.tensor([[[queued], [0.9], [0.0]]])
+        sweep(torch.zeros(1, 3, 1), model, priority, 1.0, 0.5, 0.1)
+        assert priority.flatten().tolist() == pytest.approx([left, 0.0, 0.0])
+
+
 def test_predecessors_are_the_pairs_that_lead_there_and_go_on():
     model = Tabular(1, 3, 2)
     for s, a, r, after, ended in [(0, 0, 2.0, 2, 0), (1, 1, 5.0, 2, 1), (2, 0, 0.0, 1, 0)]:

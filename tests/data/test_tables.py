@@ -1,5 +1,6 @@
 """Tables equal their sources: pictures, gymnasium's own steps, breadth-first search."""
 
+import dataclasses
 from collections import deque
 
 import numpy as np
@@ -142,6 +143,27 @@ def test_expected_outcome_is_the_mean_of_episodes():
     exact = torch.cat(expected_outcome(table, policy, 20))
     assert torch.allclose(exact, torch.stack([gain, length]), atol=0.1, rtol=0)
     assert exact[0].item() == pytest.approx(gain.item(), abs=4 * (0.25 / count) ** 0.5)
+
+
+def test_nothing_follows_the_end_of_an_episode():
+    """The state in which a taxi ride ends has actions and values of its own in gymnasium's list."""
+    env = TaxiEnv()
+    table = from_gymnasium(env)
+    q = optimal_values(table, 0.99)
+    assert q[env.encode(0, 0, 4, 0), 5] == 20  # the passenger gets out at the destination
+    best = (q == q.amax(-1, keepdim=True)).float()
+    gain, length = expected_outcome(table, (best / best.sum(-1, keepdim=True))[None], 200)
+    assert gain.item() == pytest.approx(21 - length.item(), abs=1e-4)  # -1 a step, 20 for the last
+    assert length.item() == pytest.approx(13.07, abs=0.005)
+
+
+def test_an_outcome_without_probability_never_happens():
+    table = from_gymnasium(FrozenLakeEnv())
+    probability = torch.tensor([0.0, 1.0, 0.0]).expand_as(table.probability)
+    zero = torch.zeros(1, dtype=torch.long)
+    sure = dataclasses.replace(table, probability=probability)
+    for noise in (0.0, 1 - 2**-24):
+        assert sure.step(zero, zero + 1, torch.tensor([noise]))[1] == table.next[0, 1, 1]
 
 
 def test_a_table_moves_to_a_device_as_a_whole():

@@ -125,6 +125,14 @@ def test_predictions_have_the_frequencies_of_outcomes(kind):
                         assert (ended[hit, b] == over[b, k]).all()
 
 
+def test_what_was_never_seen_is_never_drawn():
+    model = Counts(1, S, A)
+    step = [torch.tensor([x]) for x in (0, 1, 1.0, 3, False)]
+    model.learn(*step)
+    noise = torch.tensor([[0.0], [1 - 2**-24]])
+    assert model.predict(*(x.expand(2, 1) for x in step[:2]), noise)[1].tolist() == [[3], [3]]
+
+
 @pytest.mark.parametrize("kind", [Tabular, Counts])
 def test_a_dream_uses_the_model_of_its_seed(kind):
     model = learned(kind, 8)
