@@ -27,7 +27,7 @@ HOSTILE = {
     "xml": "]]><failure/> <!-- &amp; \ufffe\x00",
     "lone surrogate": "\udcff\ud800",
     "formula": "=cmd|' /C calc'!A0",
-    "other formulas": "+1;-1;@SUM(A1)",
+    "other formulas": "+1;-1|@SUM(A1)",
     "tab formula": "\t=1",
     "wide formula": "＝1+1",
     "quotes": '"\'","=1\n=2',

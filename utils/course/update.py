@@ -75,7 +75,7 @@ def _merge(old: NotebookNode, new: NotebookNode, published: set[str]) -> list[st
             key = found[1]
             place = stubs.get(key, place)
             stub = new.cells[place].source if key in stubs else ""
-            name = re.search(r"^(?:def|class) (\w+)|$", stub, re.M)[1]
+            name = next(iter(re.findall(r"^(?:def|class) (\w+)", stub, re.M)), "")
             if source in published | at.keys() or (stub and _bare(source) == _bare(stub)):
                 continue  # not begun
             if stub and re.search(rf"^(?:def|class) {name}\b|^{name}\b.*=", source, re.M):
