@@ -23,6 +23,7 @@ from utils.agents.q_learning import (
 from utils.data.tables import DYNA_MAZE, expected_outcome, fewest_steps, maze, optimal_values
 from utils.worlds.tabular import Counts, Tabular
 
+torch.set_num_threads(1)
 B, S, A, N = 4, 6, 3, 7
 ALPHA, GAMMA, KAPPA = 0.3, 0.9, 0.05
 

@@ -22,6 +22,7 @@ from utils.data.tables import (
     optimal_values,
 )
 
+torch.set_num_threads(1)
 MAZES = [DYNA_MAZE, *BLOCKING_MAZE, *SHORTCUT_MAZE]
 
 

@@ -9,6 +9,7 @@ from tests.conformance import RULES, Case
 from utils.world import Step
 from utils.worlds.tabular import Counts, Tabular
 
+torch.set_num_threads(1)
 B, S, A = 3, 5, 2
 
 
