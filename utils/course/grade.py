@@ -46,7 +46,8 @@ def grade_file(path: Path, shut_in: bool = False) -> dict:
     for exercise in load(lesson):
         status, why = results.get(exercise.id, ("FAIL", "its check did not run"))
         if exercise.id not in given:
-            status, why = "TODO", f"no cell begins with # EXERCISE {exercise.id}"
+            status, why = "TODO", f"no cell with code begins with # EXERCISE {exercise.id}"
+            why = f"{why}\n     {submission.elsewhere(sources, exercise.name)}".rstrip()
         elif name := re.search(r"name '(\w+)' is not defined", why):
             why = f"{why}\n     {submission.elsewhere(sources, name[1])}".rstrip()
         rows.append(

@@ -251,7 +251,7 @@ class CourseCell(IPyNbCell):
 
     def _raised(self, error: Exception) -> str:
         """What stopped the cell: the kernel's end, or the error that the cell shows."""
-        shown = [o for o in getattr(self, "test_outputs", []) if o.output_type == "error"]
+        shown = [o for o in self.test_outputs or [] if o.output_type == "error"]
         if self.parent.timed_out:
             return f"it ran longer than {self.config.getoption('--nbval-cell-timeout'):g} s"
         if shown:

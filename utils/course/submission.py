@@ -96,7 +96,7 @@ def answers(sources: list[str], stubs: dict[str, str]) -> dict[str, str]:
         tried = [s for s in some if s.strip() != stubs[id].strip() and _tree(s) != stub]
         readable = [s for s in tried if _tree(s)]
         chosen[id] = "\n\n".join(readable or tried or some[:1])
-    return chosen
+    return {id: source for id, source in chosen.items() if _tree(source) != _tree("")}
 
 
 def _parts(source: str) -> list[tuple[str, str]]:
@@ -130,11 +130,14 @@ def imports(sources: list[str], given: dict[str, str]) -> list[str]:
     lines = []
     for source in sources:
         if not LINE.search(source) and _tree(source):
-            for node in ast.parse(source).body:
-                if isinstance(node, ast.Import | ast.ImportFrom):
-                    names = {a.asname or a.name.split(".")[0] for a in node.names}
-                    if names & used and not flags(ast.unparse(node), {}, ""):
-                        lines.append(ast.unparse(node))
+            nodes = [
+                n for n in ast.parse(source).body if isinstance(n, ast.Import | ast.ImportFrom)
+            ]
+            for node, name in ((n, name) for n in nodes for name in n.names):
+                node.names = [name]
+                line = ast.unparse(node)
+                if {name.asname or name.name.split(".")[0]} & used and not flags(line, {}, ""):
+                    lines.append(line)
     return list(dict.fromkeys(lines))
 
 

@@ -1,0 +1,21 @@
+"""A loop that does not end, and catches whatever would end it."""
+
+from damage import DONE, put
+
+expected = DONE | {"0.1.2": "FAIL"}
+why = {"0.1.2": "it stopped the kernel: it ran longer than"}
+
+
+def make(notebook):
+    return put(
+        notebook,
+        "0.1.2",
+        """
+def lambda_return(reward, value, gamma, lam):
+    while True:
+        try:
+            reward[100]
+        except:
+            pass
+""",
+    )

@@ -1,0 +1,9 @@
+"""The wrong file was handed in."""
+
+from damage import code
+
+unreadable = "no cell begins with # EXERCISE"
+
+
+def make(notebook):
+    return notebook | {"cells": [code("print('homework 3')")]}
