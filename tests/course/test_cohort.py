@@ -96,7 +96,7 @@ def test_no_such_path_and_no_notebook(tmp_path):
 def test_dangerous_zips_are_refused_with_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(cohort, "LARGEST", 1000)
     members = {"../../slip.ipynb": "{}", "/etc/abs.ipynb": "{}", "..\\back.ipynb": "{}"}
-    members |= {"in.zip": "PK", "bomb.ipynb": bytes(10**6), "good.ipynb": "{}"}
+    members |= {"./in.zip": "PK", "bomb.ipynb": bytes(10**6), "./a//good.ipynb": "{}"}
     path = zipped(tmp_path / "c.zip", **members)
     why = refusals(path)
     assert why.pop("bomb.ipynb").startswith("it is larger than")
@@ -265,7 +265,7 @@ def test_engines_grade_a_zip(demo, tmp_path, name):
 def test_ctrl_c_in_the_terminal(demo, tmp_path):
     for i in range(4):
         text = (demo / "solutions/0.1_demo.ipynb").read_text()
-        (tmp_path / f"{i}.ipynb").write_text(text.replace("np.log1p", f"0 * {i} + np.log1p"))
+        (tmp_path / f"{i}.ipynb").write_text(text.replace("np.abs(x))", f"np.abs(x))  # {i}"))
     command = [sys.executable, "-m", "utils", "grade", str(tmp_path), "--out", str(tmp_path / "o")]
     run = subprocess.Popen(
         [*command, "--workers", "1"], cwd=demo, stdout=subprocess.PIPE, text=True

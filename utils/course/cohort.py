@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing import connection
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from utils.course import report, sandbox
 from utils.course.exercise import ROOT, CourseError
@@ -45,7 +46,7 @@ class Job:
 
     label: str
     student: tuple[str, str]  # name, and number where the platform gives one
-    file: Path | zipfile.Path | str
+    file: Path | Callable[[], IO[bytes]] | str
 
     @property
     def name(self) -> str:
@@ -59,7 +60,7 @@ class Job:
             if isinstance(self.file, Path) and (self.file.is_symlink() or not self.file.is_file()):
                 # A link can lead to another student's file, a pipe can wait for ever.
                 raise ValueError("it is a link or a device, not a file")
-            with self.file.open("rb") as file:
+            with self.file.open("rb") if isinstance(self.file, Path) else self.file() as file:
                 raw = file.read(LARGEST + 1)
             if len(raw) > LARGEST:
                 raise ValueError(f"it is larger than {LARGEST // 10**6} MB; clear its outputs")
@@ -107,7 +108,7 @@ def _student(parts: tuple[str, ...]) -> tuple[str, str] | None:
     return next(((m["name"], m["id"]) for m in found), None)
 
 
-def _inside(root: Path) -> Iterator[tuple[PurePosixPath, Path | zipfile.Path | str]]:
+def _inside(root: Path) -> Iterator[tuple[PurePosixPath, Path | Callable | str]]:
     """All files in a folder or zip. A zip in a folder is opened, a zip in a zip is not."""
     if root.is_dir():
         for file in sorted(root.rglob("*")):
@@ -118,18 +119,18 @@ def _inside(root: Path) -> Iterator[tuple[PurePosixPath, Path | zipfile.Path | s
                 yield inner, file
         return
     try:
-        top = zipfile.Path(root)
+        archive = zipfile.ZipFile(root)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         yield PurePosixPath(), f"it is no zip, or cut off ({error})"
         return
-    for info in top.root.infolist():
+    for info in archive.infolist():
         path = PurePosixPath(info.filename.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts:
             yield PurePosixPath(path.name), "its path leaves the zip"
         elif path.suffix.lower() == ".zip":
             yield path, "it is a zip inside a zip; unpack the outer one, and give the folder"
         elif not info.is_dir():
-            yield path, zipfile.Path(top.root, info.filename)
+            yield path, functools.partial(archive.open, info)
 
 
 def one(name: str, raw: bytes, shut_in: bool) -> dict:
@@ -207,8 +208,8 @@ def on_ray(work: dict[int, Job], shut_in: bool, workers: int) -> Iterator[tuple[
     except ImportError as error:
         raise CourseError("--engine ray needs the package ray, which is not installed.") from error
     cores = {} if "RAY_ADDRESS" in os.environ else {"num_cpus": workers}
-    environment = {"env_vars": {"PYTHONPATH": str(ROOT)}}
-    ray.init(runtime_env=environment, include_dashboard=False, logging_level="ERROR", **cores)
+    quiet = {"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False}
+    ray.init(runtime_env={"env_vars": {"PYTHONPATH": str(ROOT)}}, **quiet, **cores)
     task, waiting, busy = ray.remote(max_retries=1)(one), deque(work), {}
     try:
         while waiting or busy:
@@ -277,7 +278,8 @@ def command(args: argparse.Namespace) -> int:
         done.append(row)
         print(report.table(row) if len(jobs) <= FEW else report.line(row), flush=True)
 
-    engine = functools.partial({"local": local, "ray": on_ray}[args.engine], workers=args.workers)
+    engine = {"local": local, "ray": on_ray}[args.engine]
+    engine = functools.partial(engine, workers=max(1, args.workers or 1))
     try:
         graded = grade_all(jobs, Path(args.out), engine, shut_in, told)
     except KeyboardInterrupt:

@@ -30,18 +30,15 @@ def clean(text: object) -> str:
     return re.sub(r"##(?=\w*\[)", "# #", re.sub(r"^\s*:(?=:)", ": ", line))
 
 
-def _lines(why: str) -> str:
-    return "\n".join(clean(line) for line in why[:2000].split("\n"))
-
-
 def tidy(graded: dict, label: str) -> dict:
     """A grade with every text clean, under the name that the file was handed in with."""
-    why = {"why": _lines(graded["why"])} if "why" in graded else {}
-    rows = [
-        e | {"why": _lines(e["why"]), "flags": [clean(f) for f in e["flags"]]}
-        for e in graded["exercises"]
-    ]
-    return graded | {"file": clean(label), "exercises": rows} | why
+
+    def cleaned(row: dict) -> dict:
+        why = "\n".join(clean(line) for line in row.get("why", "")[:2000].split("\n"))
+        return row | ({"why": why} if "why" in row else {})
+
+    rows = [cleaned(e) | {"flags": list(map(clean, e["flags"]))} for e in graded["exercises"]]
+    return cleaned(graded) | {"file": clean(label), "exercises": rows}
 
 
 def _reason(row: dict) -> list[str]:
