@@ -174,6 +174,14 @@ def test_with_the_history_only_what_the_learner_changed_is_kept(house):
     assert "demo(1, mine=True)" in result(house.file)
 
 
+def test_without_git_nothing_is_lost_either(house, monkeypatch):
+    house(cells(("m", "story-1", "New story.")))
+    monkeypatch.setattr(module.shutil, "which", lambda name: None)
+    said = update(write(house.file, cells(("m", "story-1", "Old story."), first=ANSWER)))
+    assert "Cells of your own: 0. Cells of the lesson that differ, kept: 1." in said
+    assert result(house.file)[-1].endswith("\n# Old story.")
+
+
 def test_updating_again_changes_nothing(house):
     house(cells(second=SECOND.replace("def g", "def walk")))
     own = ("c", "x", "mine")

@@ -188,7 +188,7 @@ def parser() -> argparse.ArgumentParser:
     add(mutants).add_argument("lesson", nargs="*")
     add(bench).add_argument("name", nargs="*")
     sub = add(grade)
-    sub.add_argument("path", nargs="+", help="of several files of one student the best counts")
+    sub.add_argument("path", nargs="+", help="of a student's files of one lesson the best counts")
     kept = "a finished grade is a file here, made again when the submission or the course changes"
     sub.add_argument("--out", metavar="FOLDER", default="grades", help=f"{kept} (grades)")
     sub.add_argument("--sandbox", choices=("auto", "require", "off"), default="auto")
@@ -198,7 +198,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--csv", metavar="FILE", help="a row a student, a column an exercise")
     sub.add_argument("--junit", metavar="FILE", help="for CI")
     sub.add_argument("--summary", metavar="FILE", help="Markdown, appended, for CI")
-    add(update).add_argument("file")
+    add(update).add_argument("file", help="a notebook, Colab's too; kept as NAME.old.ipynb")
     return top
 
 

@@ -52,9 +52,10 @@ def update(path: Path) -> list[str]:
 
 def _published(lesson: str) -> set[str]:
     """Every cell that the course's history has for this lesson; empty without a history."""
-    git = ["git", "-C", str(ROOT)]
+    git, found = ["git", "-C", str(ROOT)], set()
+    if not shutil.which("git"):
+        return found
     log = subprocess.run([*git, "log", "--format=%H", "--", lesson], capture_output=True, text=True)
-    found = set()
     for commit in log.stdout.split():
         show = subprocess.run([*git, "show", f"{commit}:./{lesson}"], capture_output=True)
         if show.returncode == 0:
@@ -94,12 +95,12 @@ def _merge(old: NotebookNode, new: NotebookNode, published: set[str]) -> list[st
             lost.append(("# Kept: a cell of the lesson, changed by you or by the course", cell))
         else:
             mine.setdefault(place, []).append(cell)
-    own = sum(map(len, mine.values())) - len(carried)
+    own, changed = sum(map(len, mine.values())) - len(carried), len(lost) - len(said)
     _place(new, mine, lost)
     todo = [key for key in stubs if key not in carried]
     parts = [("Carried over", dict.fromkeys(carried)), ("To do", todo)]
     said = [f"{what}: {', '.join(keys)}." for what, keys in parts if keys] + said
-    return [*said, f"Cells of your own: {own}. Changed cells of the lesson, kept: {len(lost)}."]
+    return [*said, f"Cells of your own: {own}. Cells of the lesson that differ, kept: {changed}."]
 
 
 def _place(new: NotebookNode, mine: dict, lost: list[tuple[str, NotebookNode]]) -> None:
