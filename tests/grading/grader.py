@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nbformat
 
-from utils.course import grade, report, sandbox
+from utils.course import cohort, grade, report, sandbox
 from utils.course.exercise import CourseError
 
 grade.CELL_SECONDS = 14  # a check stops a probe after ten
@@ -35,7 +35,8 @@ def run(notebook: nbformat.NotebookNode, _: bool) -> list[dict]:
 
 grade.run_nbval = run
 for line in sys.stdin:
-    row = grade.grade_file(Path(json.loads(line)), shut_in)
-    row = report.tidy(row, row["file"])
-    shown = [report.table(row), *(make([row], [("Ada", "1")]) for make in report.MAKERS.values())]
+    path = Path(json.loads(line))
+    row = report.tidy(cohort.one(path.name, path.read_bytes(), shut_in), path.name)
+    shown = {kind: make([row], [("Ada", "1")]) for kind, make in report.MAKERS.items()}
+    shown["table"] = report.table(row)
     print(json.dumps({"row": row, "shown": shown}), flush=True)

@@ -36,10 +36,10 @@ def hand_in(case: ModuleType, course: Path, folder: Path, outside: Outside) -> P
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.parent.name}-{case.stem}")
-def test_fair(case: Path, grades: dict, outside: Outside, request: pytest.FixtureRequest):
+def test_fair(case: Path, grades: dict, outside: Outside):
     module = load(case)
     graded = grades[case].result(timeout=300)
-    row, shown = graded["row"], "\n".join(graded["shown"])
+    row, shown = graded["row"], graded["shown"]
     if hasattr(module, "unreadable"):
         assert row["score"] == 0
         assert module.unreadable in row["why"]
@@ -57,7 +57,8 @@ def test_fair(case: Path, grades: dict, outside: Outside, request: pytest.Fixtur
     for id, part in why.items():
         assert re.search(re.escape(part).replace(r"\|", "|"), whys[id]), whys[id]
     assert getattr(module, "why_not", "\0") not in whys[target], whys[target]
-    assert not re.search(r"^\s*::|##\[|<script|[\x00-\x09\x0b-\x1f\x7f]", shown, re.M)
+    assert not re.search(r"^\s*::|##\[|[\x00-\x09\x0b-\x1f\x7f]", "\n".join(shown.values()), re.M)
+    assert "<script" not in shown["summary"] + shown["junit"]
     assert not outside.touched()
 
 

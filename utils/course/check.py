@@ -171,7 +171,8 @@ def outcome(exercise: Exercise, implementation: object, seed: int, seconds: floa
             found = {key: _array(key, value) for key, value in found.items()}
     finally:
         _probing = False
-    return found | {"changed": np.array(sorted(changed), dtype=str)}
+    # First, because an argument that was changed makes later numbers differ.
+    return {"changed": np.array(sorted(changed), dtype=str)} | found
 
 
 def _array(key: str, value: object) -> np.ndarray:

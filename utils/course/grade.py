@@ -86,7 +86,7 @@ def _with(
                 return _told(rows) | {id: ("FAIL", f"{STOPPED}: {why}") for id, why in out.items()}
             if end["after"] not in some.keys() - out.keys():
                 raise CourseError(f"it could not be run ({end['why']}); try it again")
-            out[end["after"]] = end["why"].splitlines()[0]
+            out[end["after"]] = end["why"].split("\n")[0]
 
     return results
 
@@ -172,7 +172,7 @@ def run_nbval(notebook: NotebookNode, shut_in: bool) -> list[dict]:
             "NO_COLOR": "1",
         }
         sandbox.kernelspec(box, shut_in, env)
-        options = ["-p", "nbval.plugin", "-p", "utils.course.nbval_plugin"]
+        options = ["-p", "utils.course.nbval_plugin", "-p", "nbval.plugin"]
         options += ["-p", "no:cacheprovider", "--nbval-lax", "--nbval-kernel-name=wm"]
         options += [f"--nbval-cell-timeout={CELL_SECONDS}", "-c", os.devnull, f"--rootdir={box}"]
         options += [f"--course-report={box / 'report.json'}"]

@@ -11,6 +11,7 @@ import socket
 import tempfile
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from queue import Empty
@@ -107,6 +108,8 @@ class CourseKernel(RunningKernel):
         for option, value in options.items():
             self.kc.context.setsockopt(option, value)
         self.kc.start_channels()
+        self.broken = self.kc.iopub_channel.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self.kept = {"shell": deque(), "iopub": deque()}
         self.kc.wait_for_ready(timeout=timeout)
 
     def _sockets(self, timeout: float) -> str:
@@ -127,25 +130,35 @@ class CourseKernel(RunningKernel):
 
     def get_message(self, stream: str, timeout: float | None = None) -> dict:
         """As nbval's, but a death is noticed at once, and bounds in time and size hold."""
-        get = self.kc.get_iopub_msg if stream == "iopub" else self.kc.get_shell_msg
         end = time.monotonic() + min(self.patience, 1e9 if timeout is None else timeout)
-        while True:
+        while not self.kept[stream]:
             left = end - time.monotonic()
             if time.monotonic() > self.deadline:
                 self._give_up("it went on writing when its time was up")
-            try:
-                message = get(timeout=max(0, min(1, left)))
-            except Empty:
+            if not self._take(max(0, min(1, left))):
                 if not self.is_alive():
-                    why = self.watch.why if self.watch else ""
-                    raise RuntimeError(why or "the kernel died") from None
+                    raise RuntimeError((self.watch and self.watch.why) or "the kernel died")
                 if left <= 1:
-                    raise
-            else:
+                    raise Empty
+        return self.kept[stream].popleft()
+
+    def _take(self, seconds: float) -> bool:
+        """Takes what either channel has: an output that is left waiting would get lost."""
+        channels = {"shell": self.kc.shell_channel, "iopub": self.kc.iopub_channel}
+        sockets = [c.socket for c in channels.values()]
+        ready, _, _ = zmq.select([*sockets, self.broken], [], [], seconds)
+        for stream, channel in channels.items():
+            if channel.socket in ready:
+                message = channel.get_msg(timeout=0)
+                self.kept[stream].append(message)
                 self.written += 200 + len(str(message["header"])) + len(str(message["content"]))
                 if self.written > OUTPUT_LIMIT:
                     self._give_up(f"it wrote more than {OUTPUT_LIMIT:,} characters")
-                return message
+        if ready == [self.broken]:
+            time.sleep(0.5)  # a kernel that dies breaks it off, too
+            if self.is_alive():
+                self._give_up("it wrote too much at once, or broke off its connection")
+        return bool(set(ready) - {self.broken})
 
     def interrupt(self) -> None:
         self.patience = 5  # seconds in which an interrupted cell must end
@@ -243,9 +256,10 @@ class CourseCell(IPyNbCell):
             status, why = ("CRASH", self._raised(error)) if not why else (status, why)
             raise
         finally:
-            if not kernel.is_alive() and kernel.watch and kernel.watch.why:
+            fatal = status == "CRASH" and not kernel.is_alive()
+            if fatal and kernel.watch and kernel.watch.why:
                 why = kernel.watch.why
-            self.row = _row(self.exercise, self.after, status, why, not kernel.is_alive())
+            self.row = _row(self.exercise, self.after, status, why, fatal)
             self.row["cell"] = mark(self.cell.source)
             self.config.stash[REPORT].append(self.row)
 

@@ -164,12 +164,20 @@ class Watch(threading.Thread):
             sizes = family(self.sandbox.pid)
             if len(sizes) > PROCESSES:
                 self.why = f"it started more than {PROCESSES} processes"
-            elif sum(sizes.values()) > MEMORY:
+            elif sum(sizes.values()) > MEMORY and sum(map(_own, sizes)) > MEMORY:
                 self.why = f"it used more than {MEMORY >> 30} GB of memory"
             elif _spare() < SPARE:
                 self.why = SHORT
             if self.why:
                 self.sandbox.kill()  # and with it all that is in its process namespace
+
+
+def _own(pid: int) -> int:
+    """Resident bytes of a process, with its share of what it shares."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
+    return 0
 
 
 def _spare() -> int:

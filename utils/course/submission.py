@@ -110,7 +110,9 @@ def _parts(source: str) -> list[tuple[str, str]]:
         above, below = source[start : found.start()], source[found.end() : end]
         text = CHECK.sub("", f"# EXERCISE {found[1]}\n{above}".rstrip("\n") + below)
         if _tree(text) is None:  # in notebooks that is mostly a magic line
-            text = re.sub(r"^([ \t]*)%%?time(?:it)?\b[ \t]*", r"\1", text, flags=re.M)
+            text = re.sub(
+                r"^([ \t]*)%%?time(?:it)?\b(?: +-\w+(?: +\d+)?)*[ \t]*", r"\1", text, flags=re.M
+            )
             text = re.sub(r"^([ \t]*)[%!].*", r"\1pass", text, flags=re.M)
         parts.append((found[1], text))
     return parts

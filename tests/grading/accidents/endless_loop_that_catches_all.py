@@ -14,7 +14,8 @@ def make(notebook):
 def lambda_return(reward, value, gamma, lam):
     while True:
         try:
-            reward[100]
+            while True:
+                pass
         except:
             pass
 """,

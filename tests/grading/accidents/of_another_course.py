@@ -2,6 +2,7 @@
 
 from damage import code
 
+name = "homework_3.ipynb"
 unreadable = "no cell begins with # EXERCISE"
 
 

@@ -13,3 +13,4 @@ def symlog(x):
 """
 }
 expected = "FAIL"
+why = "broke off its connection"

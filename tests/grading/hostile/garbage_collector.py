@@ -4,7 +4,8 @@ answers = {
     "0.1.1": """
 import gc
 
-known = [f for f in gc.get_objects() if getattr(f, "__qualname__", "") == "symlog"]
+functions = [f for f in gc.get_objects() if type(f) is type(lambda: 0)]
+known = [f for f in functions if f.__name__ == "symlog"]
 
 
 def symlog(x):
