@@ -20,6 +20,7 @@ from utils.data.tables import (
     from_gymnasium,
     maze,
     optimal_values,
+    record,
 )
 
 torch.set_num_threads(1)
@@ -172,3 +173,22 @@ def test_a_table_moves_to_a_device_as_a_whole():
     state = torch.zeros(3, dtype=torch.long, device="meta")
     parts = table.step(state, state, torch.zeros(3, device="meta"))
     assert {x.device.type for x in (*parts, table.start, table.walls)} == {"meta"}
+
+
+def test_record_follows_the_arrival_convention():
+    table = maze("S.G")
+    data = record(table, 200, 8, torch.Generator().manual_seed(0))
+    assert data.observation.shape == (8, 200, 3)
+    assert data.first[:, 0].all()
+    assert (data.action.sum(-1) == (~data.first).float()).all()
+    assert (data.reward[data.first] == 0).all()
+    cell = data.observation.argmax(-1)
+    assert (cell[data.first] == 0).all()
+    assert (data.terminated == (cell == 2)).all()
+    assert (data.reward == data.terminated.float()).all()
+    assert (data.first[:, 1:] == data.terminated[:, :-1]).all()  # the row behind an end is a start
+    # Each other row is where the table says that the action leads.
+    inside = ~data.first[:, 1:]
+    moved = table.next[cell[:, :-1], data.action[:, 1:].argmax(-1), 0]
+    assert (moved[inside] == cell[:, 1:][inside]).all()
+    assert data.terminated.any()

@@ -8,10 +8,7 @@ from utils.worlds import tabular
 
 LESSON = "1.1"
 B, S, A = 3, 6, 4  # agents, states, actions of the probes
-STRICT = {
-    "for step in zip(*steps, strict=True): -> for step in zip(*steps, strict=False):": "all five "
-    "tensors have N columns, so that there is nothing to be strict about",
-}
+ALL_N = "all five have N rows, so that there is nothing to be strict about"
 
 
 def integers(rng, high, *shape):
@@ -143,7 +140,7 @@ def learn_by_rows(self, state, action, reward, next_state, terminated):
     self.clock.add_(1)
     for b, (s, a) in enumerate(zip(state.tolist(), action.tolist(), strict=True)):
         if not self.tried[b, s, a]:
-            self.pairs[b, self.number[b]] = s * self.tried.shape[2] + a
+            self.pairs[b, self.number[b]] = torch.tensor([s, a])
             self.number[b] += 1
             self.tried[b, s, a] = True
         self.next[b, s, a], self.reward[b, s, a] = next_state[b], reward[b]
@@ -190,9 +187,9 @@ def learn_by_rows(self, state, action, reward, next_state, terminated):
             "pass",
         ),
         Mistake(
-            "the list holds action * S + state; it must hold state * A + action",
-            "state * self.next.shape[-1] + action",
-            "action * self.next.shape[-2] + state",
+            "the list holds (action, state); it must hold (state, action)",
+            "torch.stack([state, action], -1)",
+            "torch.stack([action, state], -1)",
         ),
         Mistake(
             "rewards add up over visits; the last one replaces the one before",
@@ -201,13 +198,17 @@ def learn_by_rows(self, state, action, reward, next_state, terminated):
         ),
     ),
     alternatives=(learn_by_rows,),
+    equivalents={
+        "self.pairs[rows, self.number] = torch.stack([state, action], -1) -> "
+        "self.pairs[rows, self.number] = torch.stack([state, action], 1)": "the stack has two axes",
+    },
 )
 def _(Tabular, rng):
     model = experienced(Tabular(B, S, A), rng, n=40)
     found = {n: getattr(model, n) for n in ("next", "reward", "terminated", "tried", "last")}
     # Behind the last tried pair the list may hold anything.
     known = torch.arange(S * A) < model.number[:, None]
-    listed = model.pairs[:, :-1].masked_fill(~known, -1)
+    listed = model.pairs[:, :-1].masked_fill(~known[..., None], -1)
     return found | {"number": model.number, "clock": model.clock, "pairs": listed}
 
 
@@ -215,14 +216,13 @@ def _(Tabular, rng):
 
 
 def plan_by_index(q, model, noise, alpha, gamma):
-    visited = []
+    visited = torch.zeros(noise.shape[1:], dtype=torch.long)
     for n in range(noise.shape[1]):
-        state, action = model.draw(noise[:, n : n + 1, 0])
-        reward, next_state, terminated = model.predict(state, action, noise[:, n : n + 1, 1])
-        step = (x[:, 0] for x in (state, action, reward, next_state, terminated))
-        q_learning.q_update(q, *step, alpha, gamma)
-        visited.append(state[:, 0])
-    return torch.stack(visited, dim=1)
+        state, action = model.draw(noise[0, n : n + 1])
+        visited[n], move = state[0], action[0]
+        reward, next_state, terminated = model.predict(visited[n], move, noise[1, n])
+        q_learning.q_update(q, visited[n], move, reward, next_state, terminated, alpha, gamma)
+    return visited
 
 
 @exercise(
@@ -232,23 +232,24 @@ def plan_by_index(q, model, noise, alpha, gamma):
     difficulty=3,
     minutes=20,
     hints=(
-        "Three lines do it: draw N pairs, predict what follows them, loop over the N columns.",
-        "state, action = model.draw(noise[..., 0]); model.predict takes them and noise[..., 1]. "
-        "All results are [B, N]; column n holds imagined step n of every agent.",
-        "for n in range(N): q_update(q, state[:, n], action[:, n], reward[:, n], ...). "
+        "Three lines do it: draw N pairs, predict what follows them, loop over the N rows.",
+        "state, action = model.draw(noise[0]); model.predict takes them and noise[1]. "
+        "All results are [N, B]; row n holds imagined step n of every agent.",
+        "for n in range(N): q_update(q, state[n], action[n], reward[n], ...). "
         "The updates must come one after the other.",
     ),
     mistakes=(
         Mistake(
             "imagination goes on past the end of an episode: pass on `terminated`",
-            "for x in (state, action, reward, next_state, terminated)",
-            "for x in (state, action, reward, next_state, torch.zeros_like(terminated))",
+            "zip(state, action, *imagined, strict=True)",
+            "zip(state, action, *imagined[:2], torch.zeros_like(imagined[2]), strict=True)",
         ),
         Mistake(
             "all N updates start from the values before planning; each must see the one before",
-            "    for step in zip(*steps, strict=True):\n        q_update(q, *step, alpha, gamma)",
+            "    for step in zip(state, action, *imagined, strict=True):\n"
+            "        q_update(q, *step, alpha, gamma)",
             "    before, change = q.clone(), torch.zeros_like(q)\n"
-            "    for step in zip(*steps, strict=True):\n"
+            "    for step in zip(state, action, *imagined, strict=True):\n"
             "        fresh = before.clone()\n"
             "        q_update(fresh, *step, alpha, gamma)\n"
             "        change += fresh - before\n"
@@ -261,24 +262,27 @@ def plan_by_index(q, model, noise, alpha, gamma):
         ),
         Mistake(
             "one noise decides both the pair and what follows it; the second one is for that",
-            "noise[..., 1]",
-            "noise[..., 0]",
+            "noise[1]",
+            "noise[0]",
         ),
         Mistake(
             "the states returned are the next states; the visited ones are those drawn",
             "return state",
-            "return next_state",
+            "return imagined[1]",
         ),
     ),
     alternatives=(plan_by_index,),
-    equivalents=STRICT,
+    equivalents={
+        "for step in zip(state, action, *imagined, strict=True): -> "
+        "for step in zip(state, action, *imagined, strict=False):": ALL_N,
+    },
 )
 def _(plan, rng):
     found = {}
     for kind in (tabular.Tabular, tabular.Counts):
         model, q = experienced(kind(B, S, A), rng, n=30), normal(rng, B, S, A)
         alpha, gamma = float(rng.uniform(0.3, 0.9)), float(rng.uniform(0.7, 0.99))
-        visited = plan(q, model, uniform(rng, B, 12, 2), alpha, gamma)
+        visited = plan(q, model, uniform(rng, 2, 12, B), alpha, gamma)
         name = kind.__name__
         found |= {f"table, {name}": q, f"states visited, {name}": visited}
     return found
@@ -288,17 +292,15 @@ def _(plan, rng):
 
 
 def plan_curious_by_index(q, model, noise, alpha, gamma, kappa):
-    visited, agents = [], torch.arange(q.shape[0])
+    visited, agents = torch.zeros(noise.shape[1:], dtype=torch.long), torch.arange(q.shape[0])
     for n in range(noise.shape[1]):
-        state = model.draw(noise[:, n : n + 1, 0])[0]
-        action = torch.floor(q.shape[2] * noise[:, n : n + 1, 1]).long()
-        reward, next_state, terminated = model.predict(state, action, noise[:, n : n + 1, 2])
-        age = (model.clock - model.last[agents, state[:, 0], action[:, 0]]).float()
-        step = [x[:, 0] for x in (state, action, reward, next_state, terminated)]
-        step[2] = step[2] + kappa * age**0.5
-        q_learning.q_update(q, *step, alpha, gamma)
-        visited.append(state[:, 0])
-    return torch.stack(visited, dim=1)
+        state = visited[n] = model.draw(noise[0, n : n + 1])[0][0]
+        action = torch.floor(q.shape[2] * noise[1, n]).long()
+        reward, next_state, terminated = model.predict(state, action, noise[2, n])
+        age = (model.clock - model.last[agents, state, action]).float()
+        curious = reward + kappa * age**0.5
+        q_learning.q_update(q, state, action, curious, next_state, terminated, alpha, gamma)
+    return visited
 
 
 @exercise(
@@ -309,25 +311,24 @@ def plan_curious_by_index(q, model, noise, alpha, gamma, kappa):
     minutes=20,
     hints=(
         "Start from your plan. Two things differ: where the action comes from, and the reward.",
-        "The action is (noise[..., 1] * A).long(), whatever draw says about actions. What follows "
-        "the pair takes noise[..., 2].",
-        "tau = model.clock - model.last[rows, state, action] with rows of shape [B, 1]; the "
+        "The action is (noise[1] * A).long(), whatever draw says about actions. What follows the "
+        "pair takes noise[2].",
+        "tau = model.clock - model.last[rows, state, action] with rows = arange(B); the "
         "imagined reward is reward + kappa * tau.sqrt().",
     ),
     mistakes=(
         Mistake(
             "only actions that were tried are imagined; then a new way is never looked for",
-            "    state, _ = model.draw(noise[..., 0])\n"
-            "    action = (noise[..., 1] * q.shape[-1]).long()",
-            "    state, action = model.draw(noise[..., 0])",
+            "    state, _ = model.draw(noise[0])\n    action = (noise[1] * q.shape[-1]).long()",
+            "    state, action = model.draw(noise[0])",
         ),
-        Mistake("the bonus grows with tau, not with its root", "tau.sqrt()", "tau"),
+        Mistake("the bonus grows with tau, not with its root", "kappa * tau.sqrt()", "kappa * tau"),
         Mistake(
             "the bonus is taken off; long untried pairs must look better, not worse",
-            "reward + bonus",
-            "reward - bonus",
+            "reward + kappa",
+            "reward - kappa",
         ),
-        Mistake("the bonus is forgotten", "reward + bonus", "reward"),
+        Mistake("the bonus is forgotten", "reward + kappa * tau.sqrt()", "reward"),
         Mistake(
             "tau is the time of the last try; it must count the steps since then",
             "model.clock - model.last[rows, state, action]",
@@ -335,14 +336,17 @@ def plan_curious_by_index(q, model, noise, alpha, gamma, kappa):
         ),
     ),
     alternatives=(plan_curious_by_index,),
-    equivalents=STRICT,
+    equivalents={
+        "for step in zip(state, action, reward, next_state, terminated, strict=True): -> "
+        "for step in zip(state, action, reward, next_state, terminated, strict=False):": ALL_N,
+    },
 )
 def _(plan_curious, rng):
     found = {}
     for kind in (tabular.Tabular, tabular.Counts):
         model, q = experienced(kind(B, S, A), rng, n=30), normal(rng, B, S, A)
         alpha, gamma = float(rng.uniform(0.3, 0.9)), float(rng.uniform(0.7, 0.99))
-        noise, kappa = uniform(rng, B, 12, 3), float(rng.uniform(0.1, 1.0))
+        noise, kappa = uniform(rng, 3, 12, B), float(rng.uniform(0.1, 1.0))
         visited = plan_curious(q, model, noise, alpha, gamma, kappa)
         name = kind.__name__
         found |= {f"table, {name}": q, f"states visited, {name}": visited}

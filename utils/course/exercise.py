@@ -233,7 +233,8 @@ def _definitions(module: str) -> dict[str, tuple]:
     """Every function and class that a module defines, as what it takes to notice a change."""
     found = {}
     for key, value in list(vars(sys.modules[module]).items()):
-        if getattr(value, "__module__", None) == module:
+        mine = getattr(value, "__module__", None) == module
+        if mine and isinstance(value, FunctionType | type):
             found[key] = _mark(value)
             if isinstance(value, type):
                 kinds = (FunctionType, property, staticmethod, classmethod)

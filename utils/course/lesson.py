@@ -27,7 +27,7 @@ class Lesson:
     device: torch.device
     seeds: tuple[int, ...]
     total: int
-    together: bool
+    together: bool  # all seeds in one run, as tensors
     folder: Path
     claims: dict[str, dict] = field(default_factory=dict)
 
@@ -51,8 +51,8 @@ def begin(
     id: str,
     profile: str | None = None,
     *,
-    seeds: int = 1,
-    together: bool = False,
+    seeds: int = 5,
+    batch: int | None = None,
     folder: str | Path | None = None,
 ) -> Lesson:
     """Starts a lesson: decides device, profile and seeds, and says so in one line.
@@ -60,8 +60,8 @@ def begin(
     Args:
         id: stage and section, such as "2.4".
         profile: smoke, quick or full; None asks the environment variable WM_PROFILE, else quick.
-        seeds: how many seeds the evidence has. together: all of them run at once, as tensors;
-            otherwise a run has one seed (WM_RUN_SEED, else 0).
+        seeds: how many seeds the evidence has, one a run. batch: seeds run at once, as tensors:
+            so many of them here, and all of them in the evidence's one run.
         folder: where checkpoints go; on Colab a Drive folder survives a lost runtime.
     Raises:
         CourseError: an unknown profile or lesson.
@@ -76,12 +76,12 @@ def begin(
     style()
     load(id)  # seals the references before any exercise cell runs
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    mine = range(min(seeds, 3) if profile == "smoke" else seeds)
-    if not together:
-        mine = [int(os.environ.get("WM_RUN_SEED", 0))]
+    mine = [int(os.environ.get("WM_RUN_SEED", 0))]
+    if batch:
+        mine = range({"smoke": 3, "evidence": seeds}.get(profile, batch))
     place = Path(folder) if folder else ROOT / "runs" / id / profile
-    _current = Lesson(id, profile, device, tuple(mine), seeds, together, place)
-    said = f"seeds 0 to {mine[-1]} at once" if together else f"seed {mine[0]}"
+    _current = Lesson(id, profile, device, tuple(mine), seeds, bool(batch), place)
+    said = f"seeds 0 to {mine[-1]} at once" if batch else f"seed {mine[0]}"
     print(f"Lesson {id}: profile {profile}, device {device.type}, {said}{_minutes(id, profile)}.")
     return _current
 
@@ -123,7 +123,9 @@ def claim(
     if op not in ("<=", ">="):
         raise CourseError(f'A claim compares with "<=" or ">=", not {op!r}.')
     if statistic is not None and not _current.together:
-        raise CourseError("A claim with a statistic needs all seeds in one run (together=True).")
+        raise CourseError(
+            "A claim with a statistic needs all seeds in one run: begin(..., batch=...)."
+        )
     arm, base = _rows(name, values), None if relative_to is None else _rows(name, relative_to)
     made = judge(name, arm, op, bound, base, statistic) | {"unit": unit}
     _current.claims[name] = made

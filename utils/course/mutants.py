@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from utils.course.check import alike, attempt
-from utils.course.exercise import Exercise
+from utils.course.exercise import CourseError, Exercise
 
 SWAPS = {
     ast.Add: ast.Sub,
@@ -194,6 +194,8 @@ def prove(exercise: Exercise, sample: int | None = None) -> Report:
     if sample is not None and sample < len(every):
         chosen = random.Random(exercise.id).sample(every, sample)
     want = [attempt(exercise, exercise.reference, seed) for seed in SEEDS]
+    if broken := next((w for w in want if isinstance(w, BaseException)), None):
+        raise CourseError(f"The probe of {exercise.id} fails on its own reference: {broken!r}")
     alive = [m.key for m in chosen if not _killed(exercise, m, want)]
     known = exercise.equivalents
     stale = [k for k in known if k not in {m.key for m in every}]

@@ -13,6 +13,9 @@ from dataclasses import dataclass, fields
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.functional import one_hot
+
+from utils.world import Step
 
 MOVES = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}  # the order of actions
 
@@ -194,6 +197,27 @@ def fewest_steps(table: Table) -> Int[Tensor, " S"]:
         steps[found] = distance
         reached, distance = (steps >= 0)[arrived], distance + 1
     return steps
+
+
+def record(table: Table, steps: int, agents: int, generator: torch.Generator) -> Step:
+    """Data [B, T] of B agents that act at random, in the arrival convention; one-hot observations
+    and actions. An episode that ends is followed by the first row of the next."""
+
+    def draw() -> Float[Tensor, " B"]:
+        return torch.rand(agents, generator=generator)
+
+    state, first = table.reset(draw()), torch.ones(agents, dtype=torch.bool)
+    nothing = torch.zeros(agents)
+    rows = [Step(state, nothing.long(), nothing, first, ~first)]
+    for _ in range(steps - 1):
+        action = (draw() * table.actions).long()
+        reward, arrived, terminated = table.step(state, action, draw())
+        first = rows[-1].terminated  # nothing follows an end but a new beginning
+        state = torch.where(first, table.reset(draw()), arrived)
+        rows.append(Step(state, action, reward.masked_fill(first, 0.0), first, terminated & ~first))
+    cells, action, reward, first, terminated = (torch.stack(x, 1) for x in zip(*rows, strict=True))
+    action = one_hot(action, table.actions).float() * ~first[..., None]
+    return Step(one_hot(cells, table.states).float(), action, reward, first, terminated)
 
 
 def expected_outcome(
