@@ -661,26 +661,26 @@ def sweep_by_rows(q, model, priority, alpha, gamma, theta):
 @exercise(
     "1.1.9",
     q_learning.sweep,
-    bug="forgets",
+    bug="stays",
     points=3,
     difficulty=4,
     minutes=20,
     hints=(
         "Run two steps by hand with three pairs in the queue. How many are left?",
-        "One pair is taken out, its predecessors are put in. What should become of all others?",
-        "Putting in must not write over what waits already: keep the larger of the two priorities.",
+        "One pair is taken, its predecessors are put in. Which pair is taken in the second step?",
+        "What was updated has nothing left to learn for now: its priority must be 0 again.",
     ),
     mistakes=(
         Mistake(
             "the queue forgets all pairs that wait when new ones are put in",
             "torch.maximum(priority, urgent.masked_fill(~queued, 0.0), out=priority)",
             "priority.copy_(urgent.masked_fill(~queued, 0.0))",
-            "forgets",
         ),
         Mistake(
             "the pair that was updated stays in the queue and is taken again and again",
             "    priority[pair] = 0.0\n",
             "",
+            "stays",
         ),
         Mistake(
             "agents with an empty queue make an update all the same",

@@ -359,6 +359,27 @@ def _listen() -> None:
     shell.events.register("pre_run_cell", before)
 
 
+def mine(id: str) -> Callable:
+    """The learner's own function, right or wrong, to see what it does; checked before.
+
+    Where it is not written, or raises, the reference goes on in its place.
+    """
+    exercise = get(id)
+    answer = _seen.get(id, (None, None))[0] or exercise.reference
+
+    def call(*args: object, **kwargs: object) -> object:
+        nonlocal answer
+        try:
+            return answer(*args, **kwargs)
+        except Exception as error:
+            if not isinstance(error, NotImplementedError):
+                print(f"Your {exercise.name} raised {error!r}; the reference goes on.")
+            answer = exercise.reference
+            return answer(*args, **kwargs)
+
+    return call
+
+
 def hint(id: str) -> None:
     """Prints the next hint of an exercise; each call goes one level deeper."""
     try:

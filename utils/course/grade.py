@@ -25,6 +25,7 @@ from utils.course.lesson_file import CHECK, make, mark, solution_of
 
 CELL_SECONDS = 60  # a check stops its probe after ten; this is for cells that no check can stop
 STOPPED = "it stopped the kernel"
+DEAD = "Kernel dead on test start"  # nbval's words for a cell that found no kernel
 Results = dict[str, tuple[str, str]]  # exercise -> status and reason
 
 
@@ -84,9 +85,13 @@ def _with(
             end = next((r for r in rows if r["fatal"]), None)
             if end is None:
                 return _told(rows) | {id: ("FAIL", f"{STOPPED}: {why}") for id, why in out.items()}
-            if end["after"] not in some.keys() - out.keys():
+            ran = list(stubs)[: list(stubs).index(end["after"]) + 1] if end["after"] else []
+            if end["cell"] and end["why"] == DEAD:
+                ran.pop()  # this one did not even begin
+            suspects = [id for id in ran if id in some and id not in out]
+            if not suspects:
                 raise CourseError(f"it could not be run ({end['why']}); try it again")
-            out[end["after"]] = end["why"].split("\n")[0]
+            out[suspects[-1]] = end["why"].split("\n")[0]
 
     return results
 

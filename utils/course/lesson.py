@@ -127,6 +127,9 @@ def claim(
             "A claim with a statistic needs all seeds in one run: begin(..., batch=...)."
         )
     arm, base = _rows(name, values), None if relative_to is None else _rows(name, relative_to)
+    if _current.profile == "smoke":
+        print(f"CLAIM {name} {op} {bound:g}: not judged in smoke")
+        return
     made = judge(name, arm, op, bound, base, statistic) | {"unit": unit}
     _current.claims[name] = made
     if out := os.environ.get("WM_CLAIMS"):
@@ -190,8 +193,6 @@ def _line(made: dict, lesson: Lesson) -> str:
     )
     unit = f" {made['unit']}" if made["unit"] else ""
     head = f"CLAIM {made['name']} {made['op']} {made['bound']:g}{unit}"
-    if lesson.profile == "smoke":
-        return f"{head}: not judged in smoke"
     here = f"{made['estimate']:.3g} here"
     if known is None:
         return f"{head}: {here}; no evidence is stored yet"

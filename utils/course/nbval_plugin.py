@@ -231,8 +231,8 @@ class CourseCell(IPyNbCell):
         super().__init__(**kwargs)
         self.output_timeout = 60  # nbval waits 5 s for output, which a loaded machine exceeds
         if CHECK.search(self.cell.source) or mark(self.cell.source):
-            # Checks are compared below; a skipped one, or a skipped answer, earns nothing.
-            self.options["check"] = self.options["skip"] = False
+            # Checks are compared below; no tag or comment of a learner's skips them or an answer.
+            self.options.clear()
 
     def reportinfo(self) -> tuple:
         return self.path, 0, f"{self.path.name}: {self.name}"
