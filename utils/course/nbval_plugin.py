@@ -107,7 +107,7 @@ class CourseKernel(RunningKernel):
         options = {zmq.RECONNECT_IVL: -1, zmq.RCVHWM: 30, zmq.MAXMSGSIZE: 2 * OUTPUT_LIMIT}
         for option, value in options.items():
             self.kc.context.setsockopt(option, value)
-        self.kc.start_channels()
+        self.kc.start_channels(hb=False)  # a heart that misses a beat connects anew
         self.broken = self.kc.iopub_channel.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         self.kept = {"shell": deque(), "iopub": deque()}
         self.kc.wait_for_ready(timeout=timeout)
@@ -161,8 +161,9 @@ class CourseKernel(RunningKernel):
         return bool(set(ready) - {self.broken})
 
     def interrupt(self) -> None:
+        """As a message, for no signal reaches into a sandbox."""
         self.patience = 5  # seconds in which an interrupted cell must end
-        super().interrupt()
+        self.kc.control_channel.send(self.kc.session.msg("interrupt_request"))
 
     def _give_up(self, why: str) -> None:
         self.stop()
@@ -267,7 +268,7 @@ class CourseCell(IPyNbCell):
         """What stopped the cell: the kernel's end, or the error that the cell shows."""
         shown = [o for o in self.test_outputs or [] if o.output_type == "error"]
         if self.parent.timed_out:
-            return f"it ran longer than {self.config.getoption('--nbval-cell-timeout'):g} s"
+            return f"a time-out after {self.config.getoption('--nbval-cell-timeout'):g} s"
         if shown:
             return f"{shown[-1].ename}: {shown[-1].evalue}"
         return str(error)

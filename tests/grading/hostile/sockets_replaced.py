@@ -4,14 +4,22 @@ answers = {
     "0.1.1": """
 import glob
 import os
+import socket
 import time
 
 for path in glob.glob("/tmp/**/k-*", recursive=True):
     os.remove(path)
     os.symlink("CANARY/socket", path)
-os.closerange(3, 200)
+for fd in range(3, 200):
+    try:
+        mine = socket.socket(fileno=os.dup(fd))
+        mine.getpeername()
+        if "/k-" in str(mine.getsockname()):
+            mine.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
 time.sleep(3)
 """
 }
 expected = "FAIL"
-why = "broke off its connection"
+why = "broke off its connection|the kernel died"
