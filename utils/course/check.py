@@ -17,10 +17,9 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from types import FunctionType
+from types import FunctionType, ModuleType
 
 import numpy as np
-import torch
 from IPython.core.getipython import get_ipython
 from IPython.display import display
 from IPython.utils.capture import capture_output
@@ -64,32 +63,41 @@ def within(seconds: float) -> Iterator[None]:
 @contextlib.contextmanager
 def neutral(seed: int) -> Iterator[None]:
     """CPU, float32, gradients on, seeded and silent, whatever the notebook has set."""
-    dtype, numpy_state, python_state = (
-        torch.get_default_dtype(),
-        np.random.get_state(),  # noqa: NPY002 - an answer may use the global generator
-        random.getstate(),
-    )
+    # An answer may use the global generators.
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
+    torch = sys.modules.get("torch")  # a lesson without it need not wait for its import
     with (
         capture_output(),
         warnings.catch_warnings(),
         np.errstate(all="ignore"),
+        _neutral_torch(torch, seed) if torch else contextlib.nullcontext(),
+    ):
+        warnings.simplefilter("ignore")
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            np.random.set_state(numpy_state)  # noqa: NPY002
+            random.setstate(python_state)
+
+
+@contextlib.contextmanager
+def _neutral_torch(torch: ModuleType, seed: int) -> Iterator[None]:
+    dtype = torch.get_default_dtype()
+    with (
         torch.random.fork_rng(devices=[]),
         torch.device("cpu"),
         torch.inference_mode(False),
         torch.enable_grad(),
         torch.autocast("cpu", enabled=False),
     ):
-        warnings.simplefilter("ignore")
         torch.set_default_dtype(torch.float32)
         torch.manual_seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        random.seed(seed)
         try:
             yield
         finally:
             torch.set_default_dtype(dtype)
-            np.random.set_state(numpy_state)  # noqa: NPY002
-            random.setstate(python_state)
 
 
 def wrapped(thing: object, around: Callable[[FunctionType], Callable]) -> object:
@@ -132,7 +140,7 @@ def _watch(changed: set[str], names: dict[str, list[str]]) -> Callable[[Function
 
 def _leaves(value: object, copy: bool = False) -> list:
     """The tensors and arrays in a value, through lists, tuples and dicts."""
-    if isinstance(value, torch.Tensor):
+    if hasattr(value, "detach"):
         return [value.detach().clone() if copy else value.detach()]
     if isinstance(value, np.ndarray):
         return [value.copy() if copy else value]
@@ -176,10 +184,9 @@ def outcome(exercise: Exercise, implementation: object, seed: int, seconds: floa
 
 
 def _array(key: str, value: object) -> np.ndarray:
-    if isinstance(value, torch.Tensor):
-        value = (
-            value.detach().cpu().to(torch.float32 if value.dtype == torch.bfloat16 else value.dtype)
-        )
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+        value = value.float() if value.is_floating_point() else value  # numpy has no bfloat16
     array = np.asarray(value)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{key} is {type(value).__name__}, not a number or a tensor of numbers")
@@ -300,7 +307,7 @@ def check(id: str) -> object:
     )
     if answer is not None:
         status, why, sent = judge(exercise, answer, int(os.environ.get("WM_SEED", 0)))
-    print(verdict(exercise, status, why))
+    print(verdict(exercise, status, why) + "\n", end="")  # one write is stored as one output
     if status == "PASS" and "WM_SEED" in os.environ:
         display({EVIDENCE: sent}, raw=True)  # a grader compares it where no answer ever ran
     return _remember(exercise, answer, answer if status == "PASS" else exercise.reference)
