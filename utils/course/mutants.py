@@ -92,8 +92,8 @@ def changes(node: ast.AST, gradients: bool = False) -> Iterator[ast.AST | None]:
         ):
             yield _with(node, args=[node.args[1], node.args[0], *node.args[2:]])
         if isinstance(node.func, ast.Attribute) and node.func.attr in DROPPED_CALLS:
-            torch_call = isinstance(node.func.value, ast.Name) and node.func.value.id == "torch"
-            yield node.args[0] if torch_call and node.args else node.func.value
+            of_module = getattr(node.func.value, "id", "") in ("torch", "np", "F", "math")
+            yield node.args[0] if of_module and node.args else node.func.value
         for i, keyword in enumerate(node.keywords):
             if keyword.arg == "keepdim":
                 yield _with(node, keywords=node.keywords[:i] + node.keywords[i + 1 :])
