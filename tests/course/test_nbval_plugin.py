@@ -33,9 +33,10 @@ TRIALS = {
     "flood": ["import sys\nwhile True:\n    sys.stdout.write('x' * 100_000)"],
     "dawdle": [DAWDLE, "kernel._publish_status = publish"],
     "stuck": [
-        "while True:\n    try:\n        while True:\n            pass\n    except:\n        pass"
+        "import time\nwhile True:\n    try:\n        while True:\n            time.sleep(1)\n"
+        "    except:\n        pass"
     ],
-    "slow": ["while True:\n    pass", "print(1)"],
+    "slow": ["import time\nwhile True:\n    time.sleep(1)", "print(1)"],
     "noted": ["x = 1  # EXERCISE 0.1.1 is another cell's", "raise ValueError('shown')"],
 }
 
@@ -67,8 +68,8 @@ def lesson(demo: Path, kind: str) -> tuple[nbformat.NotebookNode, dict[str, int]
 
 
 @pytest.fixture(scope="module")
-def lax(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, list[dict]]:
-    folder = tmp_path_factory.mktemp("lax")
+def lax(demo: Path) -> tuple[dict, list[dict]]:
+    (folder := demo / "my/lax").mkdir(parents=True)
     notebook, at = lesson(demo, "solutions")
     stubs, _ = lesson(demo, "notebooks")
     wrong, check = notebook.cells[at["0.1.1"]], notebook.cells[at["0.1.1"] + 1]
@@ -88,12 +89,12 @@ def lax(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict, lis
 
 
 @pytest.fixture(scope="module")
-def unsolved(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict:
+def unsolved(demo: Path) -> dict:
+    (folder := demo / "my/unsolved").mkdir(parents=True)
     notebook, at = lesson(demo, "notebooks")
     notebook.cells[at["0.1.1"]].source = lesson(demo, "solutions")[0].cells[at["0.1.1"]].source
-    file = tmp_path_factory.mktemp("unsolved") / "one.ipynb"
-    nbformat.write(notebook, file)
-    return run(demo, [file], "--unsolved")[0]
+    nbformat.write(notebook, folder / "one.ipynb")
+    return run(demo, [folder / "one.ipynb"], "--unsolved")[0]
 
 
 def test_checks_bear_the_names_of_their_exercises(lax: tuple):
