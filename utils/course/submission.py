@@ -5,6 +5,7 @@ import json
 import re
 import symtable
 from pathlib import Path
+from symtable import Symbol
 from types import ModuleType
 
 from nbformat import NotebookNode
@@ -43,7 +44,7 @@ __mul__ __name__ __ne__ __neg__ __next__ __or__ __pow__ __post_init__ __radd__ _
 __rmul__ __rsub__ __rtruediv__ __setitem__ __slots__ __str__ __sub__ __truediv__
 """
 ODD, FAR, KNOWN, FINE = (set(words.split()) for words in (BARE, REACHING, MODULES, DUNDERS))
-TEXT = re.compile(r"solutions?/|utils[./]|/proc\b|/course\b|\bPASS \d|__\w+__")
+TEXT = re.compile(r"solutions?/|utils[./]|/proc\b|/course\b|\bPASS \d|__(?!main__)\w+__")
 
 
 def cells(path: Path) -> list[str]:
@@ -197,8 +198,8 @@ def flags(source: str, lesson: dict[str, object], reference: str) -> list[str]:
 
 def _free(table: symtable.SymbolTable) -> set[str]:
     """Names that may mean something from outside the answer: not its arguments and locals."""
-    inner = table.get_type() == "function"
-    found = {s.get_name() for s in table.get_symbols() if not inner or s.is_global()}
+    kind = {"function": Symbol.is_global, "class": Symbol.is_referenced}
+    found = {s.get_name() for s in table.get_symbols() if kind.get(table.get_type(), bool)(s)}
     return found.union(*map(_free, table.get_children()))
 
 
