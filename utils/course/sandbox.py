@@ -164,7 +164,7 @@ class Watch(threading.Thread):
             sizes = family(self.sandbox.pid)
             if len(sizes) > PROCESSES:
                 self.why = f"it started more than {PROCESSES} processes"
-            elif sum(sizes.values()) > MEMORY and sum(map(_own, sizes)) > MEMORY:
+            elif sum(sizes.values()) > MEMORY and sum(map(_own, sizes.items())) > MEMORY:
                 self.why = f"it used more than {MEMORY >> 30} GB of memory"
             elif _spare() < SPARE:
                 self.why = SHORT
@@ -172,12 +172,13 @@ class Watch(threading.Thread):
                 self.sandbox.kill()  # and with it all that is in its process namespace
 
 
-def _own(pid: int) -> int:
-    """Resident bytes of a process, with its share of what it shares."""
+def _own(process: tuple[int, int]) -> int:
+    """Resident bytes of a process, with only its share of what it shares, where that is told."""
+    pid, size = process
     with contextlib.suppress(OSError, StopIteration):
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
         return next(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
-    return 0
+    return size
 
 
 def _spare() -> int:

@@ -12,9 +12,9 @@ for _ in range(20):
 
 
 def symlog(x):
-    time.sleep(5)
+    time.sleep(4)
     return x
 """
 }
 expected = "FAIL"
-why = "GB of memory"
+why = "GB of memory|did not end"  # on a slow machine the check is first
