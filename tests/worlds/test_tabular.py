@@ -187,3 +187,17 @@ def test_a_model_can_be_stored(kind):
     other.load_state_dict(copy.deepcopy(model.state_dict()))
     for a, b in zip(model.outcomes(), other.outcomes(), strict=True):
         assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("kind", [Tabular, Counts])
+def test_take_copies_the_models_of_some_seeds(kind):
+    model = kind(3, 4, 2)
+    one, two = torch.ones(3, dtype=torch.long), torch.full((3,), 2)
+    model.learn(one, one, torch.arange(3.0), two, torch.zeros(3, dtype=torch.bool))
+    some = model.take(torch.tensor([True, False, True]))
+    assert type(some) is kind
+    assert some.reward[:, 1, 1].tolist() == [0.0, 2.0]
+    assert int(some.clock) == 1
+    some.learn(one[:2], 0 * one[:2], torch.ones(2), two[:2], torch.zeros(2, dtype=torch.bool))
+    assert int(model.clock) == 1  # the old one learns nothing from it
+    assert not model.tried[:, 1, 0].any()

@@ -11,6 +11,8 @@ steps of each seed, R rows of a dream.
 
 from __future__ import annotations
 
+import copy
+
 import gymnasium as gym
 import torch
 from jaxtyping import Bool, Float, Int
@@ -81,6 +83,12 @@ class Tabular(nn.Module):
         self.terminated[rows, state, action] = terminated
         self.tried[rows, state, action] = True
         self.last[rows, state, action] = self.clock
+
+    def take(self, seeds: Tensor) -> Tabular:
+        """The models of some of the seeds (a mask or numbers), copied."""
+        some = copy.copy(self)
+        some._buffers = {k: v[seeds] if v.ndim else v.clone() for k, v in self._buffers.items()}
+        return some
 
     def draw(self, noise: Float[Tensor, "N B"]) -> tuple[Int[Tensor, "N B"], Int[Tensor, "N B"]]:
         """N pairs of each seed, states and actions, drawn uniformly from those it has tried (at
