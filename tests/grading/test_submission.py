@@ -84,6 +84,7 @@ def test_odd_code_is(source: str, lesson: dict):
 
 def test_what_the_solution_uses_is_not_odd(lesson: dict):
     assert flags("x = demo.symlog", lesson, "demo.other()") == []
+    assert flags("x = demo.symlog", lesson, "'demo'") == ["demo"]
 
 
 @pytest.mark.parametrize("id", lessons())

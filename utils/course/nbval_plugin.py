@@ -281,6 +281,8 @@ class CourseCell(IPyNbCell):
             return "FAIL", f"no solution has an exercise {self.exercise}"
         if said.startswith("TODO ") and said.startswith(expected.strip().replace("PASS", "TODO")):
             return "TODO", said.strip()
+        if said.startswith("PASS") and said != expected:
+            return "FAIL", f"PASS is printed, but not as a check prints it: {said.strip()}"
         if said != expected:
             return "FAIL", said.strip() or "the check printed nothing"
         if seed := os.environ.get("WM_SEED"):

@@ -133,14 +133,13 @@ def imports(sources: list[str], given: dict[str, str]) -> list[str]:
     lines = []
     for source in sources:
         if not LINE.search(source) and _tree(source):
-            nodes = [
-                n for n in ast.parse(source).body if isinstance(n, ast.Import | ast.ImportFrom)
-            ]
-            for node, name in ((n, name) for n in nodes for name in n.names):
-                node.names = [name]
-                line = ast.unparse(node)
-                if {name.asname or name.name.split(".")[0]} & used and not flags(line, {}, ""):
-                    lines.append(line)
+            body = ast.parse(source).body
+            for node in (n for n in body if isinstance(n, ast.Import | ast.ImportFrom)):
+                for name in list(node.names):
+                    node.names = [name]
+                    line = ast.unparse(node)
+                    known = (name.asname or name.name).split(".")[0] in used
+                    lines += [line] * (known and not flags(line, {}, ""))
     return list(dict.fromkeys(lines))
 
 
@@ -175,7 +174,8 @@ def flags(source: str, lesson: dict[str, object], reference: str) -> list[str]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         # It may still be something to the notebook: a magic, or a shell's command.
         return ["a line that is not Python"] if re.search(r"[!%?]", source) else []
-    needed = set(re.findall(r"\w+", reference))
+    solved = list(ast.walk(ast.parse(reference)))
+    needed = {n.id for n in solved if isinstance(n, ast.Name)}.union(*map(_words, solved))
     ours = {k for k, v in lesson.items() if _ours(v)} - needed
     modules = {k for k, v in lesson.items() if isinstance(v, ModuleType)}
     odd, words = free & (ODD | FAR | ours), set()
