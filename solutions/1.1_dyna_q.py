@@ -562,14 +562,9 @@ anything = torch.full_like(best, 1 / lake.actions)
 _, ax = plt.subplots()
 for label, values in success.items():
     band(ax, moments, torch.stack(values, 1).numpy(), label)
-for policy, style, text in ((best, ":", "best policy"), (anything, "-", "random moves")):
-    ax.axhline(
-        float(tables.expected_outcome(lake, policy, 100)[0]),
-        color="#8A8A8A",
-        ls=style,
-        lw=1,
-        label=text,
-    )
+for policy, line, label in ((best, ":", "best policy"), (anything, "-", "random moves")):
+    reached = float(tables.expected_outcome(lake, policy, 100)[0])
+    ax.axhline(reached, color="#222222", ls=line, lw=1, label=label)
 ax.set(xscale="log", ylim=(0, 1), xlabel="real steps", ylabel="P(reaching the goal)")
 ax.set_xticks(moments, [f"{moment:,}" for moment in moments])
 ax.minorticks_off()

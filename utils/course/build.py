@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import tempfile
 from pathlib import Path
 
 import nbformat
@@ -10,7 +11,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from utils.course import readme
-from utils.course.exercise import ROOT, CourseError, load
+from utils.course.exercise import ROOT, load, order
 from utils.course.lesson_file import make, project, text_of
 from utils.course.lint import lint
 
@@ -28,14 +29,34 @@ def build(only: list[str], check: bool) -> list[str]:
         findings += _put(ROOT / path, text, check)
     for lesson in only or all_lessons():
         findings += _lesson(lesson, check)
+    if not only:
+        findings += _orphans(check)
     for path, text in readme.generated().items():
         findings += _put(ROOT / path, text, check)
     return findings
 
 
+def _orphans(check: bool) -> list[str]:
+    """What was built for lessons whose text is gone; removed, or with `check` told."""
+    stems = {p.stem for p in (ROOT / "solutions").glob("*.py")}
+    ids = {stem.partition("_")[0] for stem in stems}
+    built = [*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "solutions").glob("*.ipynb")]
+    left = [p for p in built if p.stem not in stems]
+    left += [p for p in (ROOT / "assets/evidence").glob("*.json") if p.stem not in ids]
+    if check:
+        return [
+            f"{p.relative_to(ROOT)} belongs to no lesson: run python -m utils build." for p in left
+        ]
+    for path in left:
+        print(f"Removing {path.relative_to(ROOT)}: its lesson is gone.")
+        path.unlink()
+    readme.forget(ids)
+    return []
+
+
 def all_lessons() -> list[str]:
     """The numbers of all lessons that have a text."""
-    return sorted(p.stem.partition("_")[0] for p in (ROOT / "solutions").glob("*.py"))
+    return sorted((p.stem.partition("_")[0] for p in (ROOT / "solutions").glob("*.py")), key=order)
 
 
 def _put(path: Path, text: str, check: bool) -> list[str]:
@@ -45,6 +66,7 @@ def _put(path: Path, text: str, check: bool) -> list[str]:
         return [
             f"{path.relative_to(ROOT)} is not what its sources give: run python -m utils build."
         ]
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     return []
 
@@ -88,10 +110,15 @@ def _sources(notebook: NotebookNode) -> list[tuple]:
 
 def execute(notebook: NotebookNode, profile: str = "quick", **environment: str) -> NotebookNode:
     """Runs a notebook in place, as a learner's Run All would, without progress bars."""
-    env = os.environ | {"WM_PROFILE": profile, "WM_QUIET": "1"} | environment
+    fresh = tempfile.TemporaryDirectory()
+    env = os.environ | {"WM_PROFILE": profile, "WM_QUIET": "1", "WM_RUNS": fresh.name} | environment
     client = NotebookClient(notebook, timeout=3600, resources={"metadata": {"path": str(ROOT)}})
+    client.create_kernel_manager()
+    client.km.transport = "ipc"  # no port that another process could listen on
+    client.km.connection_file = f"{fresh.name}/kernel.json"
     client.allow_errors = True  # a broken lesson is written too, so that its author can look at it
-    client.execute(env=env, cwd=str(ROOT))
+    with fresh:
+        client.execute(env=env, cwd=str(ROOT))
     return notebook
 
 
@@ -117,9 +144,3 @@ def clean(notebook: NotebookNode) -> NotebookNode:
             text = re.sub(r" at 0x[0-9a-f]+", "", json.dumps(cell.outputs))
             cell.outputs = nbformat.from_dict(json.loads(text))
     return notebook
-
-
-def require(findings: list[str]) -> None:
-    """Raises all findings as one error."""
-    if findings:
-        raise CourseError("\n".join(findings))

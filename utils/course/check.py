@@ -176,6 +176,9 @@ def outcome(exercise: Exercise, implementation: object, seed: int, seconds: floa
     try:
         with neutral(seed), within(seconds or exercise.seconds):
             found = exercise.probe(watched, np.random.default_rng(seed))
+            if not isinstance(found, dict):
+                kind = type(found).__name__
+                raise TypeError(f"the probe must return a dict of named arrays, not {kind}")
             found = {key: _array(key, value) for key, value in found.items()}
     finally:
         _probing = False

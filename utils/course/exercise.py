@@ -24,7 +24,7 @@ from types import FunctionType
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
-LESSON = re.compile(r'^LESSON = "([\d.]+)"', re.M)
+LESSON = re.compile(r"""^LESSON = ["']([\d.]+)["']""", re.M)
 EXERCISES: dict[str, "Exercise"] = {}
 
 
@@ -159,6 +159,15 @@ def exercise(
     code = getattr(reference, "__code__", None)
     if code is not None and not code.co_filename.startswith(str(ROOT / "utils")):
         raise CourseError(f"{reference.__qualname__} was replaced in this kernel; restart it.")
+
+    several = {"hints": hints, "mistakes": mistakes, "alternatives": alternatives, "blank": blank}
+    for name, value in several.items():
+        if not isinstance(value, tuple | list):
+            raise CourseError(f"{id}: {name} must be a tuple; with one entry write (entry,).")
+    if bug and bug not in {m.id for m in mistakes}:
+        raise CourseError(f"{id}: no mistake has the id {bug!r}; Mistake(says, old, new, {bug!r}).")
+    if id in EXERCISES and EXERCISES[id].reference is not reference:
+        raise CourseError(f"{id} is registered twice; each exercise has a number of its own.")
 
     def register(probe: Callable) -> Callable:
         EXERCISES[id] = Exercise(

@@ -79,7 +79,8 @@ def begin(
     mine = [int(os.environ.get("WM_RUN_SEED", 0))]
     if batch:
         mine = range({"smoke": 3, "evidence": seeds}.get(profile, batch))
-    place = Path(folder) if folder else ROOT / "runs" / id / profile
+    # A build or a test sets WM_RUNS: it must not go on from a checkpoint of an older text.
+    place = Path(os.environ.get("WM_RUNS") or folder or ROOT / "runs" / id / profile)
     _current = Lesson(id, profile, device, tuple(mine), seeds, bool(batch), place)
     said = f"seeds 0 to {mine[-1]} at once" if batch else f"seed {mine[0]}"
     print(f"Lesson {id}: profile {profile}, device {device.type}, {said}{_minutes(id, profile)}.")
@@ -147,7 +148,7 @@ def _rows(name: str, values: object) -> np.ndarray:
     if rows.ndim == 0 or len(rows) != len(_current.seeds):
         raise CourseError(
             f"Claim {name!r} needs one row per seed: {len(_current.seeds)} rows, not shape "
-            f"{list(rows.shape)}."
+            f"{list(rows.shape)}. Without batch=, begin() runs one seed at a time: give [value]."
         )
     return rows
 

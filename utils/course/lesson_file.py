@@ -22,7 +22,7 @@ POINTER = re.compile(
 MARK = re.compile(r"\s*# EXERCISE (\d+\.\d+\.\d+)")  # the only key: Colab drops ids and tags
 CHECK = re.compile(r'^(?:[\w.]+ = )?check\("(\d+\.\d+\.\d+)"\)\s*$', re.M)
 TODO = "raise NotImplementedError  # your code here"
-SETUP = '''\
+SETUP = """\
 # Setup. In the course's folder this only finds it; in a notebook opened alone, on Colab say,
 # it fetches the course once and installs what is missing.
 import os
@@ -31,23 +31,32 @@ import sys
 from pathlib import Path
 
 
-def run(*command):
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
-    print(done.stdout, end="")
-    assert done.returncode == 0, done.stderr
+class SetupError(Exception):
+    def _render_traceback_(self):
+        return [str(self)]  # the sentence, without a page of frames
 
 
 here = [Path.cwd(), *Path.cwd().parents]
 ROOT = next((p for p in here if (p / "utils/course").is_dir()), Path.cwd() / "course")
-if not ROOT.exists():
+if not (ROOT / "utils/course").is_dir():
     repository = os.environ.get("WM_REPO", "{repository}")
     reference = os.environ.get("WM_REF", "{reference}")
-    run("git", "clone", "-q", "--depth=1", "--branch", reference, repository, ROOT)
-run(sys.executable, ROOT / "utils/course/ready.py")
+    print("Fetching the course from", repository, flush=True)
+    command = ["git", "clone", "-q", "--depth=1", "--branch", reference, repository, str(ROOT)]
+    silent = os.environ | {{"GIT_TERMINAL_PROMPT": "0"}}  # asks for no password where nobody looks
+    try:
+        subprocess.run(command, env=silent, check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        why = (getattr(error, "stderr", None) or "git is not installed here").strip()
+        raise SetupError(f"Could not fetch the course: {{why.splitlines()[-1]}}") from error
 sys.path.insert(0, str(ROOT))  # first: other packages are called utils too
 import utils
 
-assert Path(utils.__file__).is_relative_to(ROOT), f"another utils is loaded: {{utils.__file__}}"'''
+if not Path(utils.__file__ or "").is_relative_to(ROOT):
+    raise SetupError(f"Another package is called utils: {{utils.__file__}}. Restart the kernel.")
+from utils.course.ready import ready
+
+ready()"""
 
 
 @functools.cache
@@ -104,20 +113,34 @@ def expand(source: str, solved: bool) -> str:
             "'# EXERCISE 2.4.3 utils.nn.two_hot:two_hot', alone in its cell."
         )
     exercise = get(found["id"])
-    module = importlib.import_module(found["module"])
-    thing = functools.reduce(getattr, found["name"].split("."), module)
+    try:
+        module = importlib.import_module(found["module"])
+        thing = functools.reduce(getattr, found["name"].split("."), module)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise CourseError(
+            f"Exercise {exercise.id} points to {found['module']}:{found['name']}, which is not "
+            f"there ({error}); its check has {exercise.pointer}."
+        ) from None
     pointed = f"{thing.__module__}:{thing.__qualname__}"
     if pointed != exercise.pointer or (found["bug"] or "") != exercise.bug:
         raise CourseError(
             f"Exercise {exercise.id} points to {pointed} bug {found['bug']} in the lesson, and to "
             f"{exercise.pointer} bug {exercise.bug or None} in its check; they must agree."
         )
+    named = tuple(m.split(".")[-1] for m in re.split(r", *", found["blank"] or "") if m)
+    if set(named) != set(exercise.blank) or (isinstance(thing, type) and not named):
+        raise CourseError(
+            f"Exercise {exercise.id} blanks {', '.join(named) or 'nothing'} in the lesson and "
+            f"{', '.join(exercise.blank) or 'nothing'} in its check; they must agree, and of a "
+            "class the methods to write must be named: ... module:Memory blank Memory.write"
+        )
+    if absent := [m for m in named if m not in vars(thing)]:
+        raise CourseError(f"Exercise {exercise.id}: {pointed} has no method {absent[0]} to blank.")
     code = textwrap.dedent(inspect.getsource(thing)).rstrip()
     if not solved and exercise.bug:
         code = exercise.patched(exercise.bugged)
     elif not solved:
-        methods = re.split(r", *", found["blank"]) if found["blank"] else [found["name"]]
-        code = blank(code, {m.split(".")[-1] for m in methods})
+        code = blank(code, set(named) or {exercise.name})
     kind = "core" if exercise.core else "more"
     points = "1 point" if exercise.points == 1 else f"{exercise.points} points"
     about = f"difficulty {exercise.difficulty} of 5, about {exercise.minutes} minutes, {points}"

@@ -10,20 +10,20 @@ from collections.abc import Iterator
 
 from nbformat import NotebookNode
 
-from utils.course.exercise import Exercise, order
+from utils.course.exercise import CourseError, Exercise, order
 from utils.course.lesson_file import CHECK, imports, mark
 
-PLACE = re.compile(r"\b([Ss]ection|[Ff]igure|[Cc]ell) (\d[\d.]*)(?! of\b)(?!\d)")
+PLACE = re.compile(r"\b([Ss]ection|[Ff]igure) (\d[\d.]*+)(?! of\b)")
 
 
 def lint(notebook: NotebookNode, exercises: list[Exercise]) -> list[str]:
     """All findings on a solved and executed notebook; an empty list is what we want."""
     return [
-        *_pairs(notebook, exercises),
-        *_outputs(notebook),
-        *_prose(notebook, exercises),
         *(finding for exercise in exercises for finding in _code(exercise)),
         *_names(notebook, exercises),
+        *_pairs(notebook, exercises),
+        *_prose(notebook, exercises),
+        *_outputs(notebook),
     ]
 
 
@@ -61,12 +61,14 @@ def _outputs(notebook: NotebookNode) -> Iterator[str]:
     for cell in notebook.cells:
         if cell.cell_type != "code":
             continue
-        if not cell.execution_count:
+        if not cell.source.strip():
+            yield f"Cell {cell.id} is empty: delete it."
+        elif not cell.execution_count:
             yield f"Cell {cell.id} was not run: build the lesson again."
         for output in cell.outputs:
             if output.output_type == "error" or output.get("name") == "stderr":
                 said = output.get("evalue") or output.get("text")
-                yield f"Cell {cell.id} writes to stderr or fails: {said[:120]!r}."
+                yield f"Cell {cell.id} writes to stderr or fails: {said[:300]!r}."
         if found := CHECK.search(cell.source):
             said = [o.get("text", "") for o in cell.outputs]
             if len(said) != 1 or not re.fullmatch(rf"PASS {found[1]} \w+\n", said[0]):
@@ -76,7 +78,13 @@ def _outputs(notebook: NotebookNode) -> Iterator[str]:
 def _prose(notebook: NotebookNode, exercises: list[Exercise]) -> Iterator[str]:
     """No word of an exercise, section, figure or link that is not there."""
     text = "\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    code = "\n".join(c.source for c in notebook.cells if c.cell_type == "code")
+    if not re.match(r"# \S", text):
+        yield "The lesson has no title: its first line must be # S.N Title."
     ids, lesson = {e.id for e in exercises}, exercises[0].lesson if exercises else ""
+    begun = re.search(r'\bbegin\("([\d.]+)"', code)
+    if begun and begun[1] != lesson:
+        yield f'The lesson is {lesson}, and it calls begin("{begun[1]}").'
     for id in re.findall(r"\b\d+\.\d+\.\d+\b", text):
         if id.startswith(f"{lesson}.") and id not in ids:
             yield f"The text speaks of exercise {id}, which is not there."
@@ -97,6 +105,11 @@ def _code(exercise: Exercise) -> Iterator[str]:
     """Code that a learner's cell can hold: it must mean the same there as in its module."""
     where, tree = f"Exercise {exercise.id} ({exercise.pointer})", ast.parse(exercise.source)
     is_class = isinstance(exercise.reference, type)
+    for mistake in exercise.mistakes:
+        try:
+            exercise.compiled(exercise.patched(mistake))
+        except (CourseError, SyntaxError) as error:
+            yield f"{where}, the mistake {mistake.says[:40]!r}: {error}"
     if not inspect.getdoc(exercise.reference):
         yield f"{where} has no docstring; it is the learner's contract."
     for node in ast.walk(tree):
@@ -145,6 +158,12 @@ def _names(notebook: NotebookNode, exercises: list[Exercise]) -> Iterator[str]:
         if isinstance(node, ast.ClassDef)
     }
     for exercise in exercises:
+        if exercise.owner and exercise.owner.__name__ not in defined:
+            name = exercise.owner.__name__
+            yield (
+                f"Exercise {exercise.id} is a method of {name}: the lesson must define its own, "
+                f"class {name}(module.{name}), before the exercise."
+            )
         module = vars(sys.modules[exercise.reference.__module__])
         for name in sorted(_globals(exercise.source) - answers - {exercise.name}):
             if hasattr(builtins, name) and name not in module:

@@ -13,6 +13,20 @@ def record(section: str, key: str, value: object) -> None:
     proof = json.loads(PROOF.read_text()) if PROOF.exists() else {}
     proof.setdefault(section, {})[key] = value
     proof[section] = {k: proof[section][k] for k in sorted(proof[section])}
+    PROOF.parent.mkdir(exist_ok=True)
+    PROOF.write_text(json.dumps(proof, indent=1, sort_keys=True) + "\n")
+
+
+def forget(lessons: set[str]) -> None:
+    """Drops what was measured of lessons that are gone."""
+    if not PROOF.exists():
+        return
+    proof = json.loads(PROOF.read_text())
+    for section in proof.values():
+        for key in [
+            k for k in section if k[0].isdigit() and ".".join(k.split(".")[:2]) not in lessons
+        ]:
+            del section[key]
     PROOF.write_text(json.dumps(proof, indent=1, sort_keys=True) + "\n")
 
 

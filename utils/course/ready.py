@@ -1,9 +1,10 @@
-"""Installs what a lesson needs and the machine lacks; run by every notebook's setup cell.
+"""Installs what a lesson needs and the machine lacks; called by every notebook's setup cell.
 
-Standard library only: it runs before anything else of the course can be imported. What is
-installed already stays at its release, whatever a new package would like.
+Standard library only: nothing else need be there yet. What is installed already stays at its
+release, whatever a new package would like.
 """
 
+import importlib
 import re
 import subprocess
 import sys
@@ -14,6 +15,13 @@ from pathlib import Path
 
 # what only authors and graders use, or what a notebook that runs has anyway
 TOOLS = {"jupyterlab", "jupytext", "nbval", "papermill", "pytest", "ruff", "ipykernel", "nbformat"}
+
+
+class SetupError(Exception):
+    """What stops the set-up, in one sentence."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]  # in a notebook: the sentence, without a page of frames
 
 
 def missing(project: Path) -> list[str]:
@@ -35,21 +43,33 @@ def _installed(name: str) -> bool:
         return name == "box2d" and _installed("box2d-py")
 
 
-def main() -> None:
+def pins() -> list[str]:
+    """`name==release` of all that is installed; of two with one name the first on the path."""
+    found: dict[str, str] = {}
+    for package in distributions():
+        name, release = package.metadata["Name"], package.version
+        if name and re.fullmatch(r"\d[\w.+!]*", release or ""):  # others pip would not read
+            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), f"{name}=={release}")
+    return list(found.values())
+
+
+def ready() -> None:
+    """Installs what is missing, and changes no release of what is there.
+
+    Raises:
+        SetupError: pip could not; the sentence has its reason.
+    """
     wanted = missing(Path(__file__).resolve().parents[2] / "pyproject.toml")
     if not wanted:
         return
-    print("Installing", ", ".join(wanted))
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as pins:
-        pins.writelines(f"{d.metadata['Name']}=={d.version}\n" for d in distributions())
-        pins.flush()
-        pip = [sys.executable, "-m", "pip", "install", "-q", "-c", pins.name, *wanted]
+    print("Installing", ", ".join(wanted), flush=True)
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write("\n".join(pins()))
+        file.flush()
+        pip = [sys.executable, "-m", "pip", "install", "-q", "-c", file.name, *wanted]
         done = subprocess.run(pip, capture_output=True, text=True)
     if done.returncode:
-        sys.exit(
-            f"Could not install {', '.join(wanted)} (is there a network?): {done.stderr[-500:]}"
-        )
-
-
-if __name__ == "__main__":
-    main()
+        said = done.stderr.strip().splitlines() or ["pip says nothing"]
+        why = next((line for line in said if line.startswith("ERROR")), said[-1])
+        raise SetupError(f"Could not install what is missing (is there a network?). {why}")
+    importlib.invalidate_caches()  # so that this kernel sees what has just been installed

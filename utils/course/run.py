@@ -3,6 +3,7 @@
 One rule: a finished run is a file, written aside and renamed; an existing file is skipped.
 """
 
+import hashlib
 import json
 import os
 import platform
@@ -45,7 +46,8 @@ def run(lesson: str, profile: str) -> Path:
 
 def evidence(lesson: str) -> dict:
     """Runs the lesson for all its seeds, judges its claims, and stores both in assets/evidence."""
-    folder = ROOT / "runs" / lesson / "evidence"
+    text = fingerprint(lesson)
+    folder = ROOT / "runs" / lesson / "evidence" / text  # another text is another run
     folder.mkdir(parents=True, exist_ok=True)
     parts = [_part(lesson, folder, 0)]
     if not parts[0]["together"]:
@@ -53,6 +55,7 @@ def evidence(lesson: str) -> dict:
     claims = [_merged([p["claims"][i] for p in parts]) for i in range(len(parts[0]["claims"]))]
     made = {
         "lesson": lesson,
+        "text": text,
         "command": f"python -m utils evidence {lesson}",
         "seconds": round(sum(p["seconds"] for p in parts), 1),
         "cpu_seconds": round(sum(p["cpu_seconds"] for p in parts), 1),
@@ -72,14 +75,28 @@ def stored_evidence(lesson: str) -> dict:
         raise CourseError(
             f"Lesson {lesson} has no evidence; run: python -m utils evidence {lesson}"
         )
-    return json.loads(path.read_text())
+    made = json.loads(path.read_text())
+    if made["text"] != fingerprint(lesson):
+        raise CourseError(
+            f"The evidence of lesson {lesson} is of another text of it; "
+            f"run: python -m utils evidence {lesson}"
+        )
+    return made
+
+
+def fingerprint(lesson: str) -> str:
+    """What the solved lesson runs: its code, its exercises among it; not the rest of `utils`."""
+    cells = [c for c in make(lesson, solved=True).cells if c.cell_type == "code"]
+    code = "\n".join(c.source for c in cells if c.id != "setup")
+    return hashlib.sha256(code.encode()).hexdigest()[:16]
 
 
 def _part(lesson: str, folder: Path, seed: int) -> dict:
     """One run of the lesson in the evidence profile; skipped where its file exists."""
     done, part = folder / f"seed{seed}.json", folder / f"seed{seed}.part"
     if not done.exists():
-        spent = _timed(lesson, "evidence", WM_CLAIMS=str(part), WM_RUN_SEED=str(seed))
+        place = {"WM_CLAIMS": str(part), "WM_RUNS": str(folder / f"seed{seed}")}  # it resumes
+        spent = _timed(lesson, "evidence", WM_RUN_SEED=str(seed), **place)
         if not part.exists():
             raise CourseError(f"Lesson {lesson} makes no claim; it needs no evidence.")
         write_text(part, json.dumps(json.loads(part.read_text()) | spent))

@@ -128,7 +128,8 @@ class LivePlot:
                 y = np.stack([_array(value) for value in y])
                 band(axes[panel], x, y[None] if y.ndim == 1 else y.T, name, next(colours[panel]))
             for name, ax in axes.items():
-                ax.set(title=name, xlabel=self.x, yscale="log" if name in self.log else "linear")
+                title, scale = name.replace("_", " "), "log" if name in self.log else "linear"
+                ax.set(title=title, xlabel=self.x, yscale=scale)
                 if ax.get_legend_handles_labels()[0]:
                     ax.legend(loc="best")
         return figure
