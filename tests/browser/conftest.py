@@ -53,7 +53,8 @@ def lab(tmp_path_factory):
     """A server on a folder that looks like a checkout: (address, folder, api)."""
     tmp = tmp_path_factory.mktemp("lab")
     (tmp / "root").mkdir()
-    for name in ("utils", "assets", "solutions", "pyproject.toml"):
+    shutil.copytree(ROOT / "utils", tmp / "root/utils")  # references must lie in their course
+    for name in ("assets", "solutions", "pyproject.toml"):
         (tmp / "root" / name).symlink_to(ROOT / name)
     for name, value in SETTINGS.items():
         file = tmp / "settings/@jupyterlab" / f"{name}.jupyterlab-settings"
@@ -64,6 +65,7 @@ def lab(tmp_path_factory):
         port = free.getsockname()[1]
     # The kernel is a learner's: it must not take itself for one that is graded.
     env = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST") and k != "WM_QUIET"}
+    env |= {"WM_PROFILE": "smoke"}
     env |= {"PYTHONPATH": str(tmp / "root"), "JUPYTERLAB_SETTINGS_DIR": str(tmp / "settings")}
     env |= {"JUPYTERLAB_WORKSPACES_DIR": str(tmp / "spaces"), "IPYTHONDIR": str(tmp / "ipython")}
     env |= {"JUPYTER_CONFIG_DIR": str(tmp / "config"), "JUPYTER_RUNTIME_DIR": str(tmp / "runtime")}
@@ -117,7 +119,9 @@ def notebook(lab, browser):
     page = browser.new_page(viewport={"width": 1000, "height": 1000})
     page.set_default_timeout(60_000)
 
-    def open_and_run(source, name="test.ipynb", theme="Light", seconds=60, problems=False):
+    def open_and_run(
+        source, name="test.ipynb", theme="Light", seconds=60, problems=False, run=True
+    ):
         if isinstance(source, list):
             import nbformat.v4 as v4
 
@@ -133,11 +137,11 @@ def notebook(lab, browser):
         page.wait_for_function(READY)
         # The command's promise resolves when every cell has run.
         page.evaluate(
-            """async theme => { const app = window.jupyterapp;
+            """async ([theme, run]) => { const app = window.jupyterapp;
             await app.commands.execute('apputils:change-theme', {theme: 'JupyterLab ' + theme});
             await app.shell.currentWidget.sessionContext.ready;
-            await app.commands.execute('notebook:run-all-cells') }""",
-            theme,
+            if (run) await app.commands.execute('notebook:run-all-cells') }""",
+            [theme, run],
         )
         bad = page.locator(PROBLEMS)
         assert problems or bad.count() == 0, bad.first.inner_text()
@@ -155,3 +159,24 @@ def shot(request, tmp_path):
     folder = Path(request.config.getoption("--shots") or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
     return lambda target, name: target.screenshot(path=folder / f"{name}.png")
+
+
+@pytest.fixture
+def shots(request, shot):
+    """`shots(page, name)` takes a whole notebook, screen by screen; only with --shots."""
+
+    def take(target, name):
+        if not request.config.getoption("--shots"):
+            return
+        if not hasattr(target, "set_viewport_size"):
+            shot(target, name)
+            return
+        target.set_viewport_size({"width": 1100, "height": 1600})
+        view = target.locator(".jp-NotebookPanel-notebook .jp-WindowedPanel-outer").first
+        height, seen = view.evaluate("v => [v.scrollHeight, v.clientHeight]")
+        for i in range(-(-height // seen)):
+            view.evaluate("(v, top) => { v.scrollTop = top }", i * seen)
+            target.wait_for_timeout(200)
+            shot(target, f"{name}_{i:02}")
+
+    return take
