@@ -196,7 +196,7 @@ class Tabular(tabular.Tabular):
 Tabular.learn = check("1.1.2")
 
 # %% [markdown]
-# A random walker teaches a model. On the right is what the model knows: dark sides are moves that
+# A random walker teaches a model. Beside the world is what the model knows: dark sides are moves that
 # it knows lead nowhere, orange ones it has never tried, grey cells it has never been in. Nobody
 # told it where the walls are.
 
@@ -221,7 +221,7 @@ def wander(table, model, steps):
 
 def beside(*frames):
     """Frames side by side, with a gap."""
-    gap = np.full((len(frames[0]), 12, 3), 252, np.uint8)
+    gap = np.full((len(frames[0]), 12, 3), 160, np.uint8)
     return np.hstack([part for f in frames for part in (f, gap)][:-1])
 
 
@@ -329,8 +329,8 @@ claim(name, curves[0][:, 1], ">=", 5, relative_to=curves[50][:, 1])
 # ### Where imagination goes
 #
 # The second episode of one agent with `n = 50`, in the middle of it. The agent has walked only a
-# part of the maze again, yet the values have spread over most of it: imagination has carried them
-# back from the goal. Without planning, one episode teaches one step: the last.
+# part of the maze again, yet the greedy arrows have spread far back from the goal: imagination has
+# carried the values there. Without planning, one episode teaches one step: the last.
 
 # %%
 generator.manual_seed(5)
@@ -603,7 +603,7 @@ def steps_to_solve(table, n, target, most, every, plot, alpha=1.0, gamma=0.99, e
         state = torch.where(over, table.reset(noise(seeds)), next_state)
         if step % every == 0:
             earns, _ = tables.expected_outcome(table, greedy_policy(q), 200)
-            plot.add(step, **{f"n = {n}": earns})
+            plot.add(step, **{f"n = {n}": earns.clamp(min=-50)})
             solved = torch.where((earns >= target) & (solved == most), float(step), solved)
             if (solved < most).all():
                 break
@@ -614,7 +614,8 @@ taxi = tables.from_gymnasium(TaxiEnv())  # by its class: its id is Taxi-v3 or v4
 most = lesson.pick(smoke=100, quick=100_000)
 every, real = lesson.pick(smoke=50, quick=500), {}
 compared = lesson.pick(quick=(0, 5), evidence=(0, 5, 50))
-with LivePlot("real step", return_of_greedy_policy=[f"n = {n}" for n in compared]) as plot:
+title = "return of the greedy policy (cut at -50)"
+with LivePlot("real step", **{title: [f"n = {n}" for n in compared]}) as plot:
     for n in progress(compared, "Taxi"):
         generator.manual_seed(6)
         real[n] = steps_to_solve(taxi, n, 7.0, most, every, plot)
@@ -852,22 +853,7 @@ display(Markdown(ladder.render(rows)))
 generator.manual_seed(10)
 novice = Tabular(1, maze.states, maze.actions)
 wander(maze, novice, 300)
-walk = [
-    1,
-    1,
-    3,
-    3,
-    3,
-    0,
-    3,
-    3,
-    3,
-    3,
-    3,
-    0,
-    0,
-    0,
-]  # a way to the goal: 0 up, 1 down, 2 left, 3 right
+walk = map(int, "11333033333000")  # a way to the goal: 0 up, 1 down, 2 left, 3 right
 real_cell = dream_cell = int(maze.start.argmax())
 truth, dream = [frame(maze, real_cell)], [model_frame(novice, 0, 9, dream_cell)]
 for action in walk:
@@ -875,7 +861,7 @@ for action in walk:
     dream_cell = int(novice.next[0, dream_cell, action])
     truth.append(frame(maze, real_cell))
     dream.append(model_frame(novice, 0, 9, dream_cell))
-film_strip({"truth": np.stack(truth), "dream": np.stack(dream)}, times=[0, 3, 6, 9, 11, 14])
+film_strip({"truth": np.stack(truth), "dream": np.stack(dream)}, times=[0, 4, 9, 14])
 plt.show()
 
 # %% [markdown]

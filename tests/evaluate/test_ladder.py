@@ -255,19 +255,17 @@ def test_rows_are_json_and_the_table_is_grouped_by_ground():
     ]
     assert (
         render(json.loads(json.dumps(rows)))
-        == """**grid**
-
-| name | error@1 | seconds | trained |
+        == """| grid | still | ring | new |
 | --- | ---: | ---: | ---: |
-| still | 0.5 | 0.5 | – |
-| ring | 0 | 2 | – |
-| new | – | 1 | 120 CPU-s |
+| error@1 | 0.5 | 0 | – |
+| seconds | 0.5 | 2 | 1 |
+| trained | – | – | 120 CPU-s |
 
-**line**
-
-| name | error@1 | seconds | parameters |
-| --- | ---: | ---: | ---: |
-| ring | 0.25 | 1 | 12,345 |"""
+| line | ring |
+| --- | ---: |
+| error@1 | 0.25 |
+| seconds | 1 |
+| parameters | 12,345 |"""
     )
     assert [row["cost"] for row in relative_cost(rows, "ring")] == [0.25, 1, 1, 0.5]
     assert [row["cost"] for row in relative_cost(rows, "new")] == [0.5, 2, None, 1]

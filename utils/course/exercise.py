@@ -157,7 +157,7 @@ def exercise(
     """
 
     code = getattr(reference, "__code__", None)
-    if code is not None and not code.co_filename.startswith(str(ROOT / "utils")):
+    if code is not None and not Path(code.co_filename).resolve().is_relative_to(ROOT / "utils"):
         raise CourseError(f"{reference.__qualname__} was replaced in this kernel; restart it.")
 
     several = {"hints": hints, "mistakes": mistakes, "alternatives": alternatives, "blank": blank}

@@ -129,7 +129,7 @@ def claim(
         )
     arm, base = _rows(name, values), None if relative_to is None else _rows(name, relative_to)
     if _current.profile == "smoke":
-        print(f"CLAIM {name} {op} {bound:g}: not judged in smoke")
+        print(f"CLAIM {name}: not judged in smoke")
         return
     made = judge(name, arm, op, bound, base, statistic) | {"unit": unit}
     _current.claims[name] = made
@@ -193,13 +193,13 @@ def _line(made: dict, lesson: Lesson) -> str:
         (c for c in _stored(lesson.id).get("claims", []) if c["name"] == made["name"]), None
     )
     unit = f" {made['unit']}" if made["unit"] else ""
-    head = f"CLAIM {made['name']} {made['op']} {made['bound']:g}{unit}"
+    head = f"CLAIM {made['name']}\n      claimed {made['op']} {made['bound']:.3g}{unit}"
     here = f"{made['estimate']:.3g} here"
     if known is None:
-        return f"{head}: {here}; no evidence is stored yet"
+        return f"{head}; {here}; no evidence is stored yet"
     verdict = "holds" if known["holds"] else "FAILS"
     band = f"{known['estimate']:.3g} [{known['low']:.3g}, {known['high']:.3g}]"
-    line = f"{head}: {here}; evidence {band} over {known['seeds']} seeds: {verdict}"
+    line = f"{head}; {here}; evidence {band} over {known['seeds']} seeds: {verdict}"
     spread = known.get("values") or [known["low"], known["high"]]
     low, high = min(*spread, known["low"]), max(*spread, known["high"])
     slack = max(high - low, 0.1 * abs(known["estimate"]))

@@ -350,7 +350,8 @@ def relative_cost(table: Sequence[Row], base: str) -> list[Row]:
 
 
 def render(table: Sequence[Row]) -> str:
-    """Markdown, one table per ground, with a column for every quantity that some row of it has."""
+    """Markdown, one table per ground: a column for every world, and a row for every quantity that
+    some world of the ground has."""
     grounds: dict[str, list[Row]] = {}
     for row in table:
         grounds.setdefault(row["ground"], []).append(row)
@@ -358,11 +359,11 @@ def render(table: Sequence[Row]) -> str:
 
 
 def _table(ground: str, members: list[Row]) -> str:
-    columns = dict.fromkeys(key for row in members for key in row if key != "ground")
-    columns = [c for c in columns if any(row.get(c) is not None for row in members)]
-    lines = [columns, ["---"] + ["---:"] * (len(columns) - 1)]
-    lines += [[_cell(row.get(column)) for column in columns] for row in members]
-    return "\n".join([f"**{ground}**", "", *(f"| {' | '.join(line)} |" for line in lines)])
+    names = dict.fromkeys(key for row in members for key in row if key not in ("ground", "name"))
+    names = [n for n in names if any(row.get(n) is not None for row in members)]
+    lines = [[ground, *(row["name"] for row in members)], ["---"] + ["---:"] * len(members)]
+    lines += [[name, *(_cell(row.get(name)) for row in members)] for name in names]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _cell(value: Any) -> str:

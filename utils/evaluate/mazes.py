@@ -27,16 +27,26 @@ COLOURS = {
 
 def draw_maze(ax: Axes, table: Table, numbers: Float[Tensor, " S"], title: str = "") -> None:
     """Draws one number per cell as shades of blue, the darkest for the largest; walls are grey."""
+    rows, columns = table.walls.shape
     shape, walls = table.walls.shape, table.walls.numpy()
     shown = np.ma.masked_array(numbers.reshape(shape).numpy(), walls)
-    ax.imshow(shown, cmap="Blues", vmin=0, vmax=max(float(shown.max()), 1e-9))
+    ax.imshow(
+        shown, cmap="Blues", vmin=0, vmax=max(1.8 * float(shown.max()), 1e-9)
+    )  # arrows stay readable
     ax.imshow(np.ma.masked_array(np.ones(shape), ~walls), cmap="gray", vmin=0, vmax=4)
     start = divmod(int(table.start.argmax()), shape[1])
     goals = zip(*np.nonzero(table.goals.numpy()), strict=True)
     for mark, (row, column) in [("S", start), *(("G", goal) for goal in goals)]:
-        ax.text(column, row, mark, ha="center", va="center", weight="bold", color="#d55e00")
+        paper = {"facecolor": "white", "edgecolor": "none", "boxstyle": "circle,pad=0.1"}
+        look = {"ha": "center", "va": "center", "weight": "bold", "color": "#d55e00", "zorder": 9}
+        ax.text(column, row, mark, bbox=paper, **look)
     ax.set(xticks=[], yticks=[], title=title)
+    ax.set_xticks(np.arange(0.5, columns - 1), minor=True)
+    ax.set_yticks(np.arange(0.5, rows - 1), minor=True)
     ax.grid(False)
+    ax.grid(which="minor", color="#CCCCC8", linewidth=0.5)
+    ax.tick_params(which="minor", length=0)
+    ax.spines[:].set_visible(True)
 
 
 def draw_arrows(ax: Axes, table: Table, q: Float[Tensor, "S A"]) -> None:
@@ -58,7 +68,9 @@ def frame(table: Table, cell: int) -> UInt8[np.ndarray, "H W 3"]:
     picture = np.full((rows, columns, 3), COLOURS["free"], np.uint8)
     picture[table.walls.numpy()] = COLOURS["wall"]
     picture[table.goals.numpy()] = COLOURS["goal"]
-    return _agent(_edges(_enlarged(picture)), cell, columns)
+    picture = _edges(_enlarged(picture))
+    picture[:2] = picture[-2:] = picture[:, :2] = picture[:, -2:] = COLOURS["wall"]
+    return _agent(picture, cell, columns)
 
 
 def model_frame(model: Tabular, seed: int, columns: int, cell: int) -> UInt8[np.ndarray, "H W 3"]:
@@ -104,5 +116,7 @@ def _agent(
 ) -> UInt8[np.ndarray, "H W 3"]:
     top, left = CELL * (cell // columns), CELL * (cell % columns)
     y, x = np.mgrid[:CELL, :CELL] - (CELL - 1) / 2
-    picture[top : top + CELL, left : left + CELL][y**2 + x**2 < (CELL / 3) ** 2] = COLOURS["agent"]
+    here = picture[top : top + CELL, left : left + CELL]
+    here[y**2 + x**2 < (CELL / 2.3) ** 2] = COLOURS["free"]  # a ring, to be seen on any ground
+    here[y**2 + x**2 < (CELL / 3) ** 2] = COLOURS["agent"]
     return picture
