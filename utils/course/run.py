@@ -3,6 +3,7 @@
 One rule: a finished run is a file, written aside and renamed; an existing file is skipped.
 """
 
+import ast
 import hashlib
 import json
 import os
@@ -85,10 +86,16 @@ def stored_evidence(lesson: str) -> dict:
 
 
 def fingerprint(lesson: str) -> str:
-    """What the solved lesson runs: its code, its exercises among it; not the rest of `utils`."""
+    """What the solved lesson runs, its exercises among it, without comments and docstrings.
+
+    The rest of `utils` is not part of it.
+    """
     cells = [c for c in make(lesson, solved=True).cells if c.cell_type == "code"]
-    code = "\n".join(c.source for c in cells if c.id != "setup")
-    return hashlib.sha256(code.encode()).hexdigest()[:16]
+    tree = ast.parse("\n".join(c.source for c in cells if c.id != "setup"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
+            node.body = node.body[1:] or [ast.Pass()]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
 
 
 def _part(lesson: str, folder: Path, seed: int) -> dict:
