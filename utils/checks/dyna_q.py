@@ -677,6 +677,11 @@ def sweep_by_rows(q, model, priority, alpha, gamma, theta):
             "priority.copy_(urgent.masked_fill(~queued, 0.0))",
         ),
         Mistake(
+            "a pair that is queued again takes its newest priority; the larger one must stay",
+            "torch.maximum(priority, urgent.masked_fill(~queued, 0.0), out=priority)",
+            "priority.copy_(torch.where(queued, urgent, priority))",
+        ),
+        Mistake(
             "the pair that was updated stays in the queue and is taken again and again",
             "    priority[pair] = 0.0\n",
             "",
@@ -710,6 +715,11 @@ def _(sweep, rng):
         busy = sweep(q, model, priority, float(rng.uniform(0.3, 0.9)), gamma, theta)
         found |= {f"busy, step {step}": busy, f"queue after step {step}": priority.clone()}
         found[f"table after step {step}"] = q.clone()
+    # All wait with 9, more than any error here: what is queued again keeps its 9.
+    waits = 9.0 * model.tried.float()
+    for _ in range(8):
+        sweep(q, model, waits, 0.5, gamma, 0.0)
+    found["queue where all were urgent"] = waits
     # An error of exactly theta is not urgent: here all are |reward| = theta.
     model.reward.fill_(0.25)
     waits = uniform(rng, B, S, A).masked_fill(~model.tried, 0.0)
