@@ -285,6 +285,9 @@ def _(plan, rng):
         visited = plan(q, model, uniform(rng, 2, 12, B), alpha, gamma)
         name = kind.__name__
         found |= {f"table, {name}": q, f"states visited, {name}": visited}
+        # Imagination must not count as experience.
+        found |= {f"clock of the model, {name}": model.clock, f"pairs tried, {name}": model.number}
+        found[f"time of the last try, {name}"] = model.last
     return found
 
 
@@ -328,6 +331,11 @@ def plan_curious_by_index(q, model, noise, alpha, gamma, kappa):
             "reward + kappa",
             "reward - kappa",
         ),
+        Mistake(
+            "imagination counts as a try: tau starts anew, and curiosity dies",
+            "    return state",
+            "    model.last[rows, state, action] = model.clock\n    return state",
+        ),
         Mistake("the bonus is forgotten", "reward + kappa * tau.sqrt()", "reward"),
         Mistake(
             "tau is the time of the last try; it must count the steps since then",
@@ -350,6 +358,9 @@ def _(plan_curious, rng):
         visited = plan_curious(q, model, noise, alpha, gamma, kappa)
         name = kind.__name__
         found |= {f"table, {name}": q, f"states visited, {name}": visited}
+        # Imagination must not count as experience.
+        found |= {f"clock of the model, {name}": model.clock, f"pairs tried, {name}": model.number}
+        found[f"time of the last try, {name}"] = model.last
     return found
 
 
@@ -501,7 +512,8 @@ def _(Counts, rng):
     follows, probability, reward, terminated = model.outcomes()
     found = {"states that follow": follows, "probabilities": probability}
     found |= {"rewards": reward, "terminated": terminated}
-    return found | {n: getattr(model, n) for n in ("count", "clock", "tried", "last")}
+    kept = ("count", "clock", "tried", "last", "next", "reward", "terminated", "number")
+    return found | {f"{n} of the model": getattr(model, n) for n in kept}
 
 
 # 1.1.7 ------------------------------------------------------------------------------------------
@@ -632,7 +644,8 @@ def _(predecessor_priorities, rng):
     gamma = float(rng.uniform(0.5, 0.95))
     states = range(S)
     return {
-        f"state {s}": predecessor_priorities(q, model, torch.full((B,), s), gamma) for s in states
+        f"states from {s}": predecessor_priorities(q, model, (s + torch.arange(B)) % S, gamma)
+        for s in states
     }
 
 

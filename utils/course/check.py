@@ -190,6 +190,8 @@ def _array(key: str, value: object) -> np.ndarray:
     if hasattr(value, "detach"):
         value = value.detach().cpu()
         value = value.float() if value.is_floating_point() else value  # numpy has no bfloat16
+    if value is None:
+        raise TypeError(f"{key} is NoneType, not a number: was `return` forgotten?")
     array = np.asarray(value)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{key} is {type(value).__name__}, not a number or a tensor of numbers")
@@ -207,7 +209,7 @@ def difference(exercise: Exercise, got: dict, want: dict) -> str | None:
                 return f"the argument {min(missing)} is to be changed in place, and was not"
         elif yours.shape != target.shape:
             return _beside(f"{key}: another shape", list(yours.shape), list(target.shape))
-        elif (yours.dtype.kind == "b") != (target.dtype.kind == "b"):
+        elif yours.dtype.kind + target.dtype.kind in ("bi", "bf", "ib", "fb", "fi"):
             return _beside(f"{key}: another type", yours.dtype, target.dtype)
         else:
             near = np.isclose(yours, target, exercise.rtol, exercise.atol, equal_nan=True)
@@ -382,8 +384,9 @@ def mine(id: str) -> Callable:
         try:
             return answer(*args, **kwargs)
         except Exception as error:
-            if not isinstance(error, NotImplementedError):
-                print(f"Your {exercise.name} raised {error!r}; the reference goes on.")
+            unwritten = isinstance(error, NotImplementedError)
+            what = "is not written yet" if unwritten else f"raised {error!r}"
+            print(f"Your {exercise.name} {what}; the reference goes on.")
             answer = exercise.reference
             return answer(*args, **kwargs)
 
