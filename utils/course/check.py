@@ -24,9 +24,8 @@ from IPython.core.getipython import get_ipython
 from IPython.display import display
 from IPython.utils.capture import capture_output
 
-from utils.course.exercise import ROOT, CourseError, Exercise, broken_seal, get
+from utils.course.exercise import EVIDENCE, ROOT, CourseError, Exercise, broken_seal, get
 
-EVIDENCE = "application/x-world-models-evidence+json"
 MARK = "# EXERCISE "
 reached: Counter[str] = Counter()  # calls of checked objects outside `check`, if WM_REACH is set
 

@@ -25,6 +25,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[2]
 LESSON = re.compile(r"""^LESSON = ["']([\d.]+)["']""", re.M)
+EVIDENCE = "application/x-world-models-evidence+json"  # how a check sends its numbers to a grader
 EXERCISES: dict[str, "Exercise"] = {}
 
 

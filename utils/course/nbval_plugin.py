@@ -23,10 +23,9 @@ from nbval.kernel import CURRENT_ENV_KERNEL_NAME, NbvalKernelspecManager, Runnin
 from nbval.plugin import IPyNbCell, IPyNbFile, NbCellError
 
 from utils.course import sandbox
-from utils.course.exercise import CourseError
+from utils.course.exercise import EVIDENCE, CourseError
 from utils.course.lesson_file import CHECK, mark, solution_of
 
-EVIDENCE = "application/x-world-models-evidence+json"
 OUTPUT_LIMIT = 20_000_000  # characters that a notebook may write
 
 
