@@ -39,6 +39,14 @@ def normal(
     return mean + std * noise.to(mean.device)
 
 
+def uniform(
+    like: Float[Tensor, "*shape"], generator: torch.Generator | None = None
+) -> Float[Tensor, "*shape"]:
+    """Uniform in [0, 1), with the shape and on the device of `like`."""
+    noise = _noise(like.shape, like, generator).uniform_(generator=generator)
+    return noise.to(like.device)
+
+
 def categorical(
     logits: Float[Tensor, "*shape V"], generator: torch.Generator | None = None
 ) -> Int[Tensor, "*shape"]:
@@ -57,5 +65,4 @@ def bernoulli(
     probability: Float[Tensor, "*shape"], generator: torch.Generator | None = None
 ) -> Bool[Tensor, "*shape"]:
     """True with the given probability: never at 0, always at 1."""
-    noise = _noise(probability.shape, probability, generator).uniform_(generator=generator)
-    return noise.to(probability.device) < probability
+    return uniform(probability, generator) < probability
