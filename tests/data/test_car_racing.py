@@ -133,3 +133,12 @@ def test_without_box2d_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "gymnasium.envs.box2d.car_racing", None)
     with pytest.raises(ImportError, match=r"pip install 'gymnasium\[box2d\]'"):
         drive(0, 1)
+
+
+def test_the_mirror_swaps_left_and_right():
+    data = drive(1, 8)
+    mirror = car_racing.mirrored(data)
+    assert torch.equal(mirror.observation[:, :, 0], data.observation[:, :, -1])
+    assert torch.equal(mirror.action[:, 0], -data.action[:, 0])
+    assert torch.equal(mirror.action[:, 1:], data.action[:, 1:])
+    assert same(car_racing.mirrored(mirror), data)

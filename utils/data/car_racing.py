@@ -29,6 +29,7 @@ from threading import Thread
 
 import numpy as np
 import torch
+from gymnasium.spaces import Box
 from jaxtyping import Float, UInt8
 from PIL import Image
 
@@ -44,6 +45,7 @@ ZOOM_FRAMES = 50  # how long the camera zooms in
 # What is farther from the car than this is not in the picture: 48 of the game's units are from the
 # car to the farthest corner, and 24 across a square of grass.
 REACH = 75.0
+ACTIONS = Box(np.array([-1, 0, 0], np.float32), np.array([1, 1, 1], np.float32))
 # (steering, gas, brake), steering -1 left to 1 right; what a player's keys mean.
 KEYS = {
     "ArrowLeft": (-0.6, 0.1, 0.0),
@@ -221,3 +223,10 @@ def _leave_with_parent() -> None:
 def together(streams: Iterable[Step]) -> Step:
     """Streams `[T, ...]` of one length as data `[B, T, ...]`."""
     return Step(*(torch.stack(column) for column in zip(*streams, strict=True)))
+
+
+def mirrored(data: Step) -> Step:
+    """The same drives seen in a mirror: left is right. Tracks are driven counter-clockwise, so that
+    without them right turns are rare; the game's rules are the same on both sides."""
+    turn = torch.tensor([-1.0, 1.0, 1.0])
+    return data._replace(observation=data.observation.flip(-2), action=data.action * turn)
