@@ -40,11 +40,10 @@ def normal(
 
 
 def uniform(
-    like: Float[Tensor, "*shape"], generator: torch.Generator | None = None
+    shape: Sequence[int], like: Tensor, generator: torch.Generator | None = None
 ) -> Float[Tensor, "*shape"]:
-    """Uniform in [0, 1), with the shape and on the device of `like`."""
-    noise = _noise(like.shape, like, generator).uniform_(generator=generator)
-    return noise.to(like.device)
+    """Noise in [0, 1) of a shape, with the device and dtype of `like`: for draws by hand."""
+    return _noise(shape, like, generator).uniform_(generator=generator).to(like.device)
 
 
 def categorical(
@@ -65,4 +64,4 @@ def bernoulli(
     probability: Float[Tensor, "*shape"], generator: torch.Generator | None = None
 ) -> Bool[Tensor, "*shape"]:
     """True with the given probability: never at 0, always at 1."""
-    return uniform(probability, generator) < probability
+    return uniform(probability.shape, probability, generator) < probability

@@ -76,6 +76,15 @@ class Vision(nn.Module):
         return mean if mode else normal(mean, (log_variance / 2).exp(), generator)
 
 
+class Spread(nn.ConvTranspose2d):
+    """A transposed convolution of a picture of one pixel [B, C, 1, 1]: the same numbers by one
+    matrix product for the batch, where torch makes one for each picture of it."""
+
+    def forward(self, pixel):
+        spread = pixel.flatten(1) @ self.weight.flatten(1)
+        return spread.unflatten(1, self.weight.shape[1:]) + self.bias[:, None, None]
+
+
 class ConvVAE(Vision):
     """V of the article, for pictures of 64 x 64 pixels in uint8 (appendix A.1).
 
@@ -97,7 +106,7 @@ class ConvVAE(Vision):
         self.mean, self.log_variance = nn.Linear(4 * c4, latent), nn.Linear(4 * c4, latent)
         self.widen = nn.Linear(latent, 4 * c4)
         self.decoder = nn.Sequential(
-            *(nn.ConvTranspose2d(4 * c4, c3, 5, 2), nn.ReLU()),
+            *(Spread(4 * c4, c3, 5, 2), nn.ReLU()),
             *(nn.ConvTranspose2d(c3, c2, 5, 2), nn.ReLU()),
             *(nn.ConvTranspose2d(c2, c1, 6, 2), nn.ReLU()),
             nn.ConvTranspose2d(c1, 3, 6, 2),
@@ -321,8 +330,8 @@ class VMC(nn.Module):
         if mode:
             z = mean.gather(-1, logits.argmax(-1, keepdim=True)).squeeze(-1)
         else:
-            zeros = torch.zeros_like(state["z"])
-            lot, noise = uniform(zeros, generator), normal(zeros, 1.0, generator)
+            lot = uniform(state["z"].shape, mean, generator)
+            noise = normal(torch.zeros_like(lot), 1.0, generator)
             z = self.draw(logits, mean, log_std, lot, noise)
         features = torch.cat([h, z], -1)
         reward = self.reward_head(features) if self.config.reward else None
