@@ -367,10 +367,10 @@ def stochastic_share(game: str, probes: int = 3000, seed: int = 0) -> float:
         action = player(env.game.env)
         outcomes = set()
         for fork in range(3):
-            twin = copy.deepcopy(env)
-            twin.game.seed(3 * probe + fork)
-            frame, *rest = twin.step(action)
-            outcomes.add((frame.tobytes(), *map(str, rest)))
+            twin = copy.deepcopy(env.game)
+            twin.seed(3 * probe + fork)
+            reward, terminated = twin.act(env.actions[action])
+            outcomes.add((twin.state().tobytes(), reward, terminated))
         differ += len(outcomes) > 1
         if env.step(action)[2]:
             env.reset()

@@ -11,11 +11,11 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 PADDLE, BALL, TRAIL, BRICKS = range(4)  # channels of a frame
-# Told apart by colour-blind readers, and on any page. Drawn in this order: the ball lies on top.
+# Told apart by colour-blind readers, in grey too, and on any page. Drawn in this order: the ball lies on top.
 COLOURS = {
     BRICKS: (230, 159, 0),
-    TRAIL: (120, 120, 120),
-    PADDLE: (86, 180, 233),
+    TRAIL: (110, 110, 110),
+    PADDLE: (140, 205, 245),
     BALL: (255, 255, 255),
 }
 NIGHT = (34, 34, 34)
