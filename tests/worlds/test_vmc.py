@@ -16,6 +16,7 @@ from utils.worlds.vmc import (
     CellVAE,
     ConvVAE,
     Direct,
+    Spread,
     VMCConfig,
     death_loss,
     heat,
@@ -189,6 +190,17 @@ def test_the_sizes_are_those_of_the_article():
     assert sum(p.numel() for p in memory) == 422_368 + 4 * 256  # torch's LSTM has two biases
     doom = VMC(ConvVAE(64), Box(-1, 1, (1,), np.float32), VMCConfig(512, reward=False, cont=False))
     assert sum(p.numel() for p in doom.vision.parameters()) == 4_446_915
+
+
+def test_spread_is_the_transposed_convolution():
+    spread, plain = Spread(6, 4, 5, 2), torch.nn.ConvTranspose2d(6, 4, 5, 2)
+    plain.load_state_dict(spread.state_dict())
+    pixel = torch.randn(3, 6, 1, 1)
+    torch.testing.assert_close(spread(pixel), plain(pixel))
+    for module in (spread, plain):
+        module(pixel).square().sum().backward()
+    torch.testing.assert_close(spread.weight.grad, plain.weight.grad)
+    torch.testing.assert_close(spread.bias.grad, plain.bias.grad)
 
 
 def test_one_step_is_the_lstm_s():

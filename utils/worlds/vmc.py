@@ -224,8 +224,8 @@ def mixture_log_prob(
     density underflows to 0, its logarithm does not. Nothing is summed over Z.
     carracing/rnn/rnn.py, `get_lossfunc`.
     """
-    weighted = logits.log_softmax(-1) + log_prob(value[..., None], mean, log_std)
-    return weighted.logsumexp(-1)
+    weighted = logits + log_prob(value[..., None], mean, log_std)
+    return weighted.logsumexp(-1) - logits.logsumexp(-1)
 
 
 def heat(
@@ -366,8 +366,9 @@ class VMC(nn.Module):
         self, h: Float[Tensor, "*B D"]
     ) -> tuple[Float[Tensor, "*B Z K"], Float[Tensor, "*B Z K"], Float[Tensor, "*B Z K"]]:
         """Logits, mean and log std of the mixture of every dimension of the z that belongs to h."""
-        parts = self.mixture_head(h).unflatten(-1, (self.vision.latent, -1))
-        return parts.chunk(3, -1)
+        parts = self.mixture_head(h).unflatten(-1, (3, -1, self.vision.latent))
+        # In memory Z is the last axis, so that a sum over the few components adds whole rows.
+        return parts.transpose(-1, -2).unbind(-3)
 
     def draw(
         self,
