@@ -1,4 +1,4 @@
-"""One train step of every world without values, on the "meta" device, where shapes are all there is.
+"""One train step of every world without values: on the "meta" device there are shapes only.
 
 A step that asks for a value (`.item()`, an `if` on a tensor, a loop over one), or that mixes
 devices, fails there; it would wait for the GPU in training. Where there is a GPU, the same steps

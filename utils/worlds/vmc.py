@@ -385,9 +385,10 @@ class VMC(nn.Module):
         `noise` (standard normal). doomrnn/doomrnn.py, `_step`.
         """
         logits, log_std = heat(logits, log_std, self.temperature)
-        reached = logits.softmax(-1).cumsum(-1)
-        # Rounding can leave the last sum below 1, and no sum above the noise.
-        index = (reached <= lot[..., None]).sum(-1, keepdim=True).clamp(max=mean.shape[-1] - 1)
+        reached = (logits - logits.amax(-1, keepdim=True)).exp().cumsum(-1)  # not normalised
+        index = (reached <= uniform[..., None] * reached[..., -1:]).sum(-1, keepdim=True)
+        # Rounding can make the last product the sum itself, which then does not exceed it.
+        index = index.clamp(max=mean.shape[-1] - 1)
         chosen, width = mean.gather(-1, index), log_std.gather(-1, index).exp()
         return chosen.squeeze(-1) + width.squeeze(-1) * noise
 
