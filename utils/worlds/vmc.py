@@ -386,7 +386,7 @@ class VMC(nn.Module):
         """
         logits, log_std = heat(logits, log_std, self.temperature)
         reached = (logits - logits.amax(-1, keepdim=True)).exp().cumsum(-1)  # not normalised
-        index = (reached <= uniform[..., None] * reached[..., -1:]).sum(-1, keepdim=True)
+        index = (reached <= lot[..., None] * reached[..., -1:]).sum(-1, keepdim=True)
         # Rounding can make the last product the sum itself, which then does not exceed it.
         index = index.clamp(max=mean.shape[-1] - 1)
         chosen, width = mean.gather(-1, index), log_std.gather(-1, index).exp()
