@@ -1,0 +1,269 @@
+"""The actor and critic of DreamerV3, trained on imagined states alone.
+
+From every state that a replayed sequence was filtered into, the actor dreams H steps. λ-returns of
+the dream train the critic, and REINFORCE with the critic as baseline trains the actor. Hafner et
+al. 2025, "Mastering diverse control tasks through world models"; danijar/dreamerv3 at `e3f0224`.
+
+Shape key: N dreams side by side, H imagined steps (row 0 is the start, so H + 1 rows), B batch, T
+time, F features of a state, A actions, V bins.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import gymnasium as gym
+import torch
+from gymnasium.spaces import Discrete
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from utils.nn.gaussian import log_prob
+from utils.nn.mlp import mlp
+from utils.nn.one_hot import draw
+from utils.nn.random import normal, uniform
+from utils.nn.two_hot import TwoHot
+from utils.world import Policy, State, Step
+
+
+@dataclass(frozen=True)
+class Config:
+    """The official names and defaults."""
+
+    units: int = 1024
+    layers: int = 3
+    bins: int = 255
+    horizon: int = 15  # H
+    lam: float = 0.95  # λ
+    entropy: float = 3e-4  # scale of the entropy bonus
+    slow_rate: float = 0.02  # how fast the slow critic follows
+    slow_reg: float = 1.0  # scale of the pull towards the slow critic
+    replay_value: float = 0.3  # scale of the critic's loss on replayed states
+
+
+def lambda_return(
+    reward: Float[Tensor, "B T"],
+    discount: Float[Tensor, "B T"],
+    value: Float[Tensor, "B T"],
+    lam: float | Float[Tensor, "B T"],
+) -> Float[Tensor, "B T-1"]:
+    """Exponentially weighted mean of all n-step returns, backwards in time:
+
+        R_t = r_{t+1} + d_{t+1} ((1 - λ) v_{t+1} + λ R_{t+1}),        R_{T-1} = v_{T-1}
+
+    Rows arrive: `reward[:, t]` came with state t, and `discount[:, t]` is 0 if the episode ended in
+    it. λ may differ from row to row; λ = 0 at row t + 1 lets R_t end in its value.
+    """
+    later = reward[:, 1:] + (discount * (1 - lam) * value)[:, 1:]
+    carry = (discount * lam)[:, 1:]
+    returns = [value[:, -1]]
+    for t in reversed(range(later.shape[1])):
+        returns.append(later[:, t] + carry[:, t] * returns[-1])
+    return torch.stack(returns[:0:-1], 1)
+
+
+class ReturnRange(nn.Module):
+    """How far returns reach: the moving average of their 5th and 95th percentile.
+
+    It starts at 0 and is not corrected for that, so advantages are hardly scaled down at first.
+    """
+
+    low: Float[Tensor, ""]
+    high: Float[Tensor, ""]
+
+    def __init__(self, rate: float = 0.01) -> None:
+        super().__init__()
+        self.rate = rate
+        self.register_buffer("low", torch.zeros(()))
+        self.register_buffer("high", torch.zeros(()))
+
+    @torch.no_grad()
+    def update(self, returns: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
+        """Take a batch of returns in; the scale `max(1, high - low)` to divide advantages by.
+
+        Returns that reach less far than 1 are not blown up: their noise would be.
+        """
+        quantiles = torch.tensor([0.05, 0.95], device=returns.device)
+        low, high = torch.quantile(returns.flatten(), quantiles)
+        self.low.lerp_(low, self.rate)
+        self.high.lerp_(high, self.rate)
+        return (self.high - self.low).clamp(min=1)
+
+
+class Categorical:
+    """Discrete actions, one-hot; without a uniform mixture, as the official head in effect."""
+
+    def __init__(self, actions: int) -> None:
+        self.outputs = actions
+
+    def noise(self, *batch: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
+        return uniform(batch, like, generator)
+
+    def sample(
+        self, outputs: Float[Tensor, "*batch A"], noise: Float[Tensor, "*batch"]
+    ) -> Float[Tensor, "*batch A"]:
+        index = draw(outputs.softmax(-1), noise)
+        return nn.functional.one_hot(index, self.outputs).to(outputs.dtype)
+
+    def score(
+        self, outputs: Float[Tensor, "*batch A"], action: Float[Tensor, "*batch A"]
+    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+        """Log-probability of the action, and entropy, in nats."""
+        log_probs = outputs.log_softmax(-1)
+        return (action * log_probs).sum(-1), -(log_probs.exp() * log_probs).sum(-1)
+
+
+class BoundedNormal:
+    """Continuous actions: Gaussians with means in (-1, 1) and deviations in (0.1, 1)."""
+
+    def __init__(self, actions: int) -> None:
+        self.outputs, self.actions = 2 * actions, actions
+
+    def noise(self, *batch: int, like: Tensor, generator: torch.Generator | None) -> Tensor:
+        return normal(like.new_zeros(*batch, self.actions), 1.0, generator)
+
+    def spread(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        mean, deviation = outputs.chunk(2, -1)
+        return mean.tanh(), 0.9 * torch.sigmoid(deviation + 2) + 0.1
+
+    def sample(
+        self, outputs: Float[Tensor, "*batch 2A"], noise: Float[Tensor, "*batch A"]
+    ) -> Float[Tensor, "*batch A"]:
+        mean, deviation = self.spread(outputs)
+        return mean + deviation * noise
+
+    def score(
+        self, outputs: Float[Tensor, "*batch 2A"], action: Float[Tensor, "*batch A"]
+    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+        """Log-density of the action, and entropy, in nats, summed over the action's axes."""
+        mean, deviation = self.spread(outputs)
+        entropy = deviation.log() + 0.5 * (math.log(2 * math.pi) + 1)
+        return log_prob(action, mean, deviation.log()).sum(-1), entropy.sum(-1)
+
+
+class ActorCritic(nn.Module):
+    """What acts in the world and what judges it.
+
+    `features` is F of the world. The world gives `features(state)`, `predict(features)` (expected
+    reward, and gamma times the probability of going on) and the recurrence `rssm`.
+    """
+
+    def __init__(self, features: int, action_space: gym.Space, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        actions = gym.spaces.flatdim(action_space)
+        discrete = isinstance(action_space, Discrete)
+        self.choice = Categorical(actions) if discrete else BoundedNormal(actions)
+        units, layers = config.units, config.layers
+        self.actor = mlp(features, units, layers, self.choice.outputs, scale=0.01)
+        self.critic = mlp(features, units, layers, config.bins, scale=0.0)
+        self.slow = copy.deepcopy(self.critic).requires_grad_(False)
+        self.two_hot, self.range = TwoHot(config.bins), ReturnRange()
+
+    def policy(self, world) -> Policy:
+        """Acts on states of the world, sampling: also when it is judged."""
+
+        def act(state: State, generator: torch.Generator | None) -> Float[Tensor, "B A"]:
+            outputs = self.actor(world.features(state))
+            noise = self.choice.noise(len(outputs), like=outputs, generator=generator)
+            return self.choice.sample(outputs, noise)
+
+        return act
+
+    @torch.no_grad()
+    def imagine(
+        self, world, starts: State, generator: torch.Generator | None = None
+    ) -> tuple[Float[Tensor, "N H+1 F"], Float[Tensor, "N H A"]]:
+        """Features of dreamed states, the starts first, and the actions between them.
+
+        No gradient: REINFORCE needs none through the world.
+        """
+        rows, steps, like = len(starts["deter"]), self.config.horizon, starts["deter"]
+        latent = world.noise(steps, rows, generator=generator)
+        choice = self.choice.noise(steps, rows, like=like, generator=generator)
+        state, features, actions = starts, [world.features(starts)], []
+        for t in range(steps):
+            actions.append(self.choice.sample(self.actor(features[-1]), choice[t]))
+            state = world.rssm.imagine(state, actions[-1], latent[t])
+            features.append(world.features(state))
+        return torch.stack(features, 1), torch.stack(actions, 1)
+
+    def loss(
+        self, world, states: State, batch: Step, generator: torch.Generator | None = None
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Actor and critic on dreams from all filtered states `[B, T, ...]` of a batch.
+
+        Call it once for each step of the optimiser: each call moves the slow critic and the range
+        of returns. The critic's loss on the replayed states themselves sends its gradient into the
+        world model; nothing else does.
+        """
+        self._follow()
+        starts = {k: v.detach().flatten(0, 1) for k, v in states.items()}
+        features, actions = self.imagine(world, starts, generator)
+        with torch.no_grad():
+            reward, discount = world.predict(features)
+        weight = discount.cumprod(1)[:, :-1]  # that the dream has not ended; starts at discount[0]
+        log_probs = self.critic(features).log_softmax(-1)
+        with torch.no_grad():
+            value = self.two_hot.mean(log_probs)
+            returns = lambda_return(reward, discount, value, self.config.lam)
+        advantage = (returns - value[:, :-1]) / self.range.update(returns)
+        parts = {
+            "actor": self.actor_loss(features[:, :-1], actions, advantage, weight),
+            "critic": self.critic_loss(features[:, :-1], log_probs[:, :-1], returns, weight),
+            "replay value": self.config.replay_value
+            * self.replay_loss(world.features(states), batch, world.discount, returns[:, 0]),
+        }
+        metrics = {name: part.detach() for name, part in parts.items()}
+        metrics |= {"return": returns.mean(), "range": self.range.high - self.range.low}
+        return sum(parts.values()), metrics
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """The slow critic takes a small step towards the critic."""
+        for slow, fast in zip(self.slow.parameters(), self.critic.parameters(), strict=True):
+            slow.lerp_(fast, self.config.slow_rate)
+
+    def actor_loss(
+        self,
+        features: Float[Tensor, "N H F"],
+        action: Float[Tensor, "N H A"],
+        advantage: Float[Tensor, "N H"],
+        weight: Float[Tensor, "N H"],
+    ) -> Float[Tensor, ""]:
+        """`-weight (log π(a|s) advantage + entropy scale * entropy)`, a mean over all. REINFORCE:
+        the advantage is a number, not a path for gradients."""
+        log_prob, entropy = self.choice.score(self.actor(features), action)
+        return -(weight * (log_prob * advantage + self.config.entropy * entropy)).mean()
+
+    def critic_loss(
+        self,
+        features: Float[Tensor, "*batch F"],
+        log_probs: Float[Tensor, "*batch V"],
+        returns: Float[Tensor, "*batch"],
+        weight: Float[Tensor, "*batch"],
+    ) -> Float[Tensor, ""]:
+        """Cross entropy to the returns, and to what the slow critic expects; a mean over all."""
+        with torch.no_grad():
+            slow = self.two_hot.mean(self.slow(features).log_softmax(-1))
+        loss = self.two_hot.loss(log_probs, returns)
+        loss = loss + self.config.slow_reg * self.two_hot.loss(log_probs, slow)
+        return (weight * loss).mean()
+
+    def replay_loss(
+        self,
+        features: Float[Tensor, "B T F"],
+        batch: Step,
+        gamma: float,
+        dreamed: Float[Tensor, " N"],
+    ) -> Float[Tensor, ""]:
+        """The critic's loss on replayed states, with real rewards and, after every one of them,
+        the return dreamed from there. Last rows of episodes have no loss of their own."""
+        last = batch.first.roll(-1, 1).float()  # the next row starts another episode
+        discount = gamma * (~batch.terminated).float()
+        dreamed = dreamed.view_as(batch.reward)
+        returns = lambda_return(batch.reward, discount, dreamed, self.config.lam * (1 - last))
+        log_probs = self.critic(features[:, :-1]).log_softmax(-1)
+        return self.critic_loss(features[:, :-1], log_probs, returns, 1 - last[:, :-1])

@@ -1,0 +1,99 @@
+"""Layers of DreamerV3 (Hafner et al. 2025): linear, normalised, activated.
+
+Shape key: I input features, O output features, G blocks.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def initialise(weight: Tensor, fan_in: int, scale: float = 1.0) -> None:
+    """Normal noise of standard deviation `scale / sqrt(fan_in)`, cut off at 2.27 of them, in place.
+
+    The factor 1.1368 makes up for what the cut takes from the variance.
+    """
+    nn.init.trunc_normal_(weight, a=-2, b=2)
+    with torch.no_grad():
+        weight *= 1.1368 * scale / fan_in**0.5
+
+
+class Linear(nn.Linear):
+    """`x W^T + b`, started as above. `scale` 0 starts a head at exactly zero output."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        bias: bool = True,
+        scale: float = 1.0,
+        fan_in: int | None = None,
+    ) -> None:
+        """`fan_in`: what the start counts as inputs of a unit; by default `inputs`."""
+        super().__init__(inputs, outputs, bias)
+        initialise(self.weight, fan_in or inputs, scale)
+        if bias:
+            nn.init.zeros_(self.bias)
+
+
+class BlockLinear(nn.Module):
+    """G linear maps side by side: block g of the output sees block g of the input only.
+
+    A block-diagonal matrix, so it costs a G-th of a full one in weights and in time.
+    """
+
+    def __init__(self, inputs: int, outputs: int, blocks: int, fan_in: int | None = None) -> None:
+        """`fan_in`: what the start counts as inputs of a unit. By default all of them, as in the
+        official code, though a unit sees only those of its block: the start is on the small side.
+        """
+        super().__init__()
+        if inputs % blocks or outputs % blocks:
+            raise ValueError(f"{inputs} and {outputs} features do not make {blocks} equal blocks.")
+        self.blocks = blocks
+        self.weight = nn.Parameter(torch.empty(blocks, inputs // blocks, outputs // blocks))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        initialise(self.weight, fan_in or inputs)
+
+    def forward(self, x: Float[Tensor, "N I"]) -> Float[Tensor, "N O"]:
+        grouped = x.view(len(x), self.blocks, -1).transpose(0, 1)  # [G, N, I / G]
+        return torch.bmm(grouped, self.weight).transpose(0, 1).flatten(1) + self.bias
+
+
+class RMSNorm(nn.Module):
+    """`scale * x / sqrt(mean(x^2) + 1e-4)` over the last axis: no mean taken off, no shift added
+    (Zhang and Sennrich 2019)."""
+
+    def __init__(self, features: int, eps: float = 1e-4) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(features))
+
+    def forward(self, x: Float[Tensor, "*shape O"]) -> Float[Tensor, "*shape O"]:
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+
+
+class Activate(nn.Module):
+    """RMS norm, then SiLU: what follows every hidden linear map."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.norm = RMSNorm(features)
+
+    def forward(self, x: Float[Tensor, "*shape O"]) -> Float[Tensor, "*shape O"]:
+        return F.silu(self.norm(x))
+
+
+def mlp(
+    inputs: int, units: int, layers: int, outputs: int | None = None, scale: float = 1.0
+) -> nn.Sequential:
+    """`layers` hidden layers; then, if `outputs` is given, a linear map that starts at `scale`."""
+    stack: list[nn.Module] = []
+    for i in range(layers):
+        stack += [Linear(units if i else inputs, units), Activate(units)]
+    if outputs is not None:
+        stack.append(Linear(units if layers else inputs, outputs, scale=scale))
+    return nn.Sequential(*stack)

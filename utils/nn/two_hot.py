@@ -1,0 +1,79 @@
+"""Regression as classification: a number as two neighbouring bins (DreamerV3).
+
+A network that predicts rewards or returns gives one logit per bin. The size of the gradient then
+depends on probabilities only, never on the size of the numbers. Everything here takes the
+logarithms of probabilities, `logits.log_softmax(-1)`, so that loss and prediction share them.
+
+Shape key: V bins.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from utils.nn.symlog import symexp
+
+
+def exponential_bins(number: int = 255, limit: float = 20.0) -> Float[Tensor, " V"]:
+    """Bins from -exp(limit) + 1 to exp(limit) - 1, dense around 0: `symexp(linspace(-20, 20))`.
+
+    The upper half is the lower half mirrored bit by bit; an odd number has 0 in the middle.
+    """
+    half = symexp(torch.linspace(-limit, 0, (number + 1) // 2, dtype=torch.float64))
+    return torch.cat([half, -half.flip(0)[number % 2 :]]).float()
+
+
+def two_hot(value: Float[Tensor, "*shape"], bins: Float[Tensor, " V"]) -> Float[Tensor, "*shape V"]:
+    """The distribution over bins whose mean is `value`: all mass on its two neighbours.
+
+        p_k = (b_{k+1} - value) / (b_{k+1} - b_k),   p_{k+1} = 1 - p_k,   b_k <= value < b_{k+1}
+
+    A value beyond the first or the last bin gets all the mass there. As in the official code, the
+    shares are those of the bins themselves, not of their symlogs.
+    """
+    below, share = _neighbours(value, bins)
+    target = torch.zeros(*value.shape, len(bins), device=value.device, dtype=value.dtype)
+    target.scatter_(-1, below[..., None], 1 - share[..., None])
+    return target.scatter_add_(-1, below[..., None] + 1, share[..., None])
+
+
+def _neighbours(value: Tensor, bins: Tensor) -> tuple[Tensor, Tensor]:
+    """The bin below, as an index, and the share of the mass that the bin above it gets."""
+    below = (torch.searchsorted(bins, value, right=True) - 1).clamp(0, len(bins) - 2)
+    low, high = bins[below], bins[below + 1]
+    return below, ((value - low) / (high - low)).clamp(0, 1)
+
+
+class TwoHot(nn.Module):
+    """The bins of a head, what its log-probabilities predict and what they cost."""
+
+    bins: Float[Tensor, " V"]
+
+    def __init__(self, number: int = 255) -> None:
+        super().__init__()
+        self.register_buffer("bins", exponential_bins(number), persistent=False)
+
+    def loss(
+        self, log_probs: Float[Tensor, "*shape V"], value: Float[Tensor, "*shape"]
+    ) -> Float[Tensor, "*shape"]:
+        """Cross entropy `-sum_k two_hot(value)_k log_probs_k` in nats; no gradient to `value`.
+
+        All but two terms are zero, so two are gathered and the target is never built.
+        """
+        below, share = _neighbours(value.detach().contiguous(), self.bins)
+        low, high = log_probs.gather(-1, torch.stack([below, below + 1], -1)).unbind(-1)
+        return -torch.lerp(low, high, share)
+
+    def mean(self, log_probs: Float[Tensor, "*shape V"]) -> Float[Tensor, "*shape"]:
+        """The expected value `sum_k p_k b_k`.
+
+        Bins reach to 5e8, so a sum from left to right of terms that cancel leaves a rounding error
+        of about 10. Opposite bins are therefore subtracted first: equal probabilities, as a head
+        whose last layer starts at zero gives, predict exactly 0.
+        """
+        half = len(self.bins) // 2
+        probs = log_probs.exp()
+        surplus = probs[..., -half:] - probs[..., :half].flip(-1)  # of each bin over its mirror
+        return surplus @ self.bins[-half:]

@@ -1,0 +1,250 @@
+"""DreamerV3: one configuration for every task (Hafner, Pasukonis, Ba, Lillicrap, "Mastering diverse
+control tasks through world models", Nature 2025). The code followed is danijar/dreamerv3 at
+`e3f0224`.
+
+Shape key: B batch, T time, A actions, F features of a state, D deterministic features, U hidden
+units, L logits of all latents, G blocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import gymnasium as gym
+import torch
+from gymnasium.spaces import Discrete, MultiBinary
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from utils.nn.codec import Bits, Images, Vectors, is_image
+from utils.nn.mlp import Activate, BlockLinear, Linear, mlp
+from utils.nn.two_hot import TwoHot
+from utils.world import Dreamt, Spec, State, Step
+from utils.worlds.rssm import RSSM, Categoricals
+
+
+@dataclass(frozen=True)
+class Config:
+    """The official names and defaults (200 million parameters)."""
+
+    deter: int = 8192  # D, memory of the deterministic path
+    hidden: int = 1024  # units inside the recurrence
+    stoch: int = 32  # categorical variables
+    classes: int = 64  # of each of them
+    blocks: int = 8  # of the block-diagonal GRU
+    units: int = 1024  # of encoder, decoder and heads
+    depth: int = 64  # channels of the convolutions, times `mults`
+    mults: tuple[int, ...] = (2, 3, 4, 4)
+    bins: int = 255
+    unimix: float = 0.01
+    free_nats: float = 1.0
+    dyn: float = 1.0  # scale of the dynamics loss
+    rep: float = 0.1  # scale of the representation loss
+    horizon: int = 333  # the discount is 1 - 1 / horizon
+
+
+SIZE_1M = Config(deter=512, hidden=64, classes=4, units=64, depth=4)
+SIZE_12M = Config(deter=2048, hidden=256, classes=16, units=256, depth=16)
+SMALL = Config(deter=256, hidden=64, stoch=8, classes=8, units=64, depth=8)  # a laptop's
+
+
+class BlockGRU(nn.Module):
+    """Block-diagonal recurrence with a layer of its own for each input.
+
+        x = [act(W_h h), act(W_z z), act(W_a a)]
+        reset, candidate, update = blocks(act(blocks([h, x])))
+        h' = (1 - u) h + u tanh(sigmoid(reset) candidate),   u = sigmoid(update - 1)
+
+    `act` is RMS norm and SiLU. A block sees its own slice of h and all of x, so what goes into it
+    is a block-diagonal map of h plus a dense map of x.
+    """
+
+    def __init__(self, deter: int, stoch: int, actions: int, hidden: int, blocks: int) -> None:
+        super().__init__()
+        self.size, self.blocks = deter, blocks
+        self.from_deter = mlp(deter, hidden, 1)
+        self.from_stoch = mlp(stoch, hidden, 1)
+        self.from_action = mlp(actions, hidden, 1)
+        fan_in = deter + 3 * hidden * blocks
+        self.from_block = BlockLinear(deter, deter, blocks, fan_in)
+        self.from_state = Linear(2 * hidden, deter, bias=False, fan_in=fan_in)
+        self.from_inputs = Linear(hidden, deter, bias=False, fan_in=fan_in)
+        self.activate = Activate(deter)
+        self.gates = BlockLinear(deter, 3 * deter, blocks)
+
+    def inputs(self, action: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch D"]:
+        """The action's share, which needs no state. Actions beyond 1 are scaled back to it."""
+        action = action / action.abs().clamp(min=1).detach()
+        return self.from_inputs(self.from_action(action))
+
+    def forward(
+        self,
+        deter: Float[Tensor, "B D"],
+        stoch: Float[Tensor, "B S K"],
+        inputs: Float[Tensor, "B D"],
+    ) -> Float[Tensor, "B D"]:
+        x = torch.cat([self.from_deter(deter), self.from_stoch(stoch.flatten(1))], -1)
+        x = self.activate(self.from_block(deter) + self.from_state(x) + inputs)
+        reset, candidate, update = self.gates(x).view(len(x), self.blocks, 3, -1).unbind(2)
+        candidate = torch.tanh(torch.sigmoid(reset) * candidate)
+        return torch.lerp(deter, candidate.flatten(1), torch.sigmoid(update - 1).flatten(1))
+
+
+class Posterior(nn.Module):
+    """Logits from deterministic state and observation: one hidden layer that sees both."""
+
+    def __init__(self, deter: int, embed: int, hidden: int, logits: int) -> None:
+        super().__init__()
+        self.from_deter = Linear(deter, hidden, fan_in=deter + embed)
+        self.from_embed = Linear(embed, hidden, bias=False, fan_in=deter + embed)
+        self.activate, self.logits = Activate(hidden), Linear(hidden, logits)
+
+    def inputs(self, embed: Float[Tensor, "*batch E"]) -> Float[Tensor, "*batch U"]:
+        """The observation's share, which needs no state."""
+        return self.from_embed(embed)
+
+    def forward(
+        self, deter: Float[Tensor, "B D"], inputs: Float[Tensor, "B U"]
+    ) -> Float[Tensor, "B L"]:
+        return self.logits(self.activate(self.from_deter(deter) + inputs))
+
+
+class DreamerV3(nn.Module):
+    """The world model. State: `deter` [B, D] and `stoch` [B, S, K], one-hot."""
+
+    def __init__(
+        self, observation_space: gym.Space, action_space: gym.Space, config: Config
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.spec = Spec(observation_space, action_space)
+        stoch = config.stoch * config.classes
+        size = config.deter + stoch
+        self.codec = self._codec(observation_space, size)
+        self.rssm = RSSM(
+            BlockGRU(config.deter, stoch, self.spec.action_size, config.hidden, config.blocks),
+            prior=mlp(config.deter, config.hidden, 2, stoch),
+            posterior=Posterior(config.deter, self.codec.size, config.hidden, stoch),
+            latent=Categoricals(config.stoch, config.classes, config.unimix),
+        )
+        self.two_hot = TwoHot(config.bins)
+        self.reward = mlp(size, config.units, 1, config.bins, scale=0.0)
+        self.cont = mlp(size, config.units, 1, 1)
+        self.size = size  # F
+
+    def _codec(self, space: gym.Space, features: int) -> Vectors | Images:
+        config = self.config
+        if is_image(space):
+            depths = tuple(config.depth * m for m in config.mults)
+            stoch = features - config.deter
+            return Images(space.shape, config.deter, stoch, config.units, depths, config.blocks)
+        if isinstance(space, Discrete):
+            raise TypeError("DreamerV3 here sees vectors, bits and images: wrap a Discrete space.")
+        kind = Bits if isinstance(space, MultiBinary) else Vectors
+        return kind(space.shape, features, config.units)
+
+    @property
+    def discount(self) -> float:
+        """gamma, which the official code folds into what the continuation head learns."""
+        return 1 - 1 / self.config.horizon
+
+    def initial(self, batch: int) -> State:
+        return self.rssm.initial(batch)
+
+    def observe(
+        self,
+        state: State,
+        step: Step,
+        *,
+        generator: torch.Generator | None = None,
+        mode: bool = False,
+    ) -> State:
+        noise = None if mode else self.noise(len(step.reward), generator=generator)
+        embed = self.codec.encode(step.observation)
+        return self.rssm.observe(state, embed, step.action, step.first, noise)[0]
+
+    def imagine(
+        self,
+        state: State,
+        action: Float[Tensor, "B A"],
+        *,
+        generator: torch.Generator | None = None,
+        mode: bool = False,
+    ) -> Dreamt:
+        noise = None if mode else self.noise(len(action), generator=generator)
+        state = self.rssm.imagine(state, action, noise)
+        reward, discount = self.predict(self.features(state))
+        return Dreamt(state, reward, (discount / self.discount).clamp(max=1))
+
+    def decode(self, state: State) -> Tensor:
+        return self.codec.expected(self.codec.decode(self.features(state)))
+
+    def noise(self, *batch: int, generator: torch.Generator | None) -> Float[Tensor, "*batch S"]:
+        """What one sample of every latent of `batch` states is drawn from."""
+        return self.rssm.latent.noise(*batch, like=self.two_hot.bins, generator=generator)
+
+    def features(self, state: State) -> Float[Tensor, "*batch F"]:
+        """All that is known of a state, as heads, actor and critic see it."""
+        return torch.cat([state["deter"], state["stoch"].flatten(-2)], -1)
+
+    def predict(
+        self, features: Float[Tensor, "*batch F"]
+    ) -> tuple[Float[Tensor, "*batch"], Float[Tensor, "*batch"]]:
+        """The expected reward that came with a state, and the discount of what follows it:
+        gamma times the probability that the episode goes on."""
+        reward = self.two_hot.mean(self.reward(features).log_softmax(-1))
+        return reward, self.cont(features).squeeze(-1).sigmoid()
+
+    def filter(
+        self, batch: Step, generator: torch.Generator | None = None, mode: bool = False
+    ) -> tuple[State, Float[Tensor, "B T L"]]:
+        """Posterior states of whole sequences `[B, T, ...]` and their logits, with gradients."""
+        noise = None if mode else self.noise(*batch.reward.shape, generator=generator)
+        embed = self.codec.encode(batch.observation)
+        return self.rssm.filter(embed, batch.action, batch.first, noise)
+
+    def kl(
+        self, posterior: Float[Tensor, "B T L"], prior: Float[Tensor, "B T L"]
+    ) -> tuple[Float[Tensor, "B T"], Float[Tensor, "B T"]]:
+        """Dynamics loss, which trains the prior only, and representation loss, which trains the
+        posterior only: the same divergence KL(posterior || prior), each clipped from below.
+
+            dyn = max(free, KL(sg(posterior) || prior))
+            rep = max(free, KL(posterior || sg(prior)))
+
+        Free bits clip the sum over latents, at every step by itself; below, no gradient flows.
+        """
+        latent, free = self.rssm.latent, self.config.free_nats
+        dyn = latent.kl(posterior.detach(), prior).clamp(min=free)
+        rep = latent.kl(posterior, prior.detach()).clamp(min=free)
+        return dyn, rep
+
+    def objective(
+        self, batch: Step, states: State, posterior: Float[Tensor, "B T L"]
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """The loss of the world model on filtered sequences, and its parts, each a mean over B T.
+
+        Rewards are learned as classes; continuation has the target gamma (1 - terminated).
+        """
+        features = self.features(states)
+        dyn, rep = self.kl(posterior, self.rssm.prior(states["deter"]))
+        reward = self.reward(features).log_softmax(-1)
+        cont, target = self.cont(features).squeeze(-1), self.discount * ~batch.terminated
+        parts = {
+            "reconstruction": self.codec.loss(self.codec.decode(features), batch.observation),
+            "reward": self.two_hot.loss(reward, batch.reward),
+            "continuation": F.binary_cross_entropy_with_logits(cont, target, reduction="none"),
+            "dynamics": self.config.dyn * dyn,
+            "representation": self.config.rep * rep,
+        }
+        parts = {name: part.mean() for name, part in parts.items()}
+        return sum(parts.values()), {name: part.detach() for name, part in parts.items()}
+
+    def loss(
+        self, batch: Step, generator: torch.Generator | None = None
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor], State]:
+        """One batch `[B, T, ...]`: loss, its parts, and all B T posterior states, detached."""
+        states, posterior = self.filter(batch, generator)
+        loss, metrics = self.objective(batch, states, posterior)
+        return loss, metrics, {k: v.detach().flatten(0, 1) for k, v in states.items()}
