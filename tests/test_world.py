@@ -20,6 +20,7 @@ from utils.world import (
     repeat,
     rollout,
     rows,
+    stream,
     take,
     to_numpy,
     to_tensor,
@@ -463,6 +464,29 @@ def test_interact_with_a_recurrent_world_repeats():
 
     assert torch.equal(play(1).action, play(1).action)
     assert not torch.equal(play(1).action, play(2).action)
+
+
+def test_a_stream_asks_for_nothing_before_it_is_needed():
+    """So that a policy may learn between two rows; and `interact` is its record."""
+    asked = []
+
+    def policy(state, generator):
+        asked.append(len(asked))
+        return always(1)(state, generator)
+
+    envs = SyncVectorEnv([CounterEnv, CounterEnv])
+    going = stream(envs, Counter(), policy)
+    taken = []
+    for n in range(9):
+        assert len(asked) == n - (n > 0)
+        taken.append(next(going))
+    rows_, ended = zip(*taken, strict=True)
+    seen = interact(SyncVectorEnv([CounterEnv, CounterEnv]), Counter(), always(1), steps=9)
+    for column, recorded in zip(zip(*rows_, strict=True), seen.step, strict=True):
+        assert torch.equal(torch.stack(column, 1), recorded)
+    ended = torch.stack(ended, 1)
+    assert torch.equal(ended[:, :-1], seen.step.first[:, 1:])
+    assert ended.sum() == len(seen.returns)
 
 
 def test_interact_names_what_is_wrong():

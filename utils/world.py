@@ -443,6 +443,48 @@ def _vector(env: gym.Env | VectorEnv) -> VectorEnv:
 
 
 @torch.no_grad()
+def stream(
+    env: gym.Env | VectorEnv,
+    world: World,
+    policy: Policy,
+    *,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Iterator[tuple[Step, Bool[Tensor, " B"]]]:
+    """Rows of experience as they come, without end, and whether an episode ended in each (for good
+    or by a time limit).
+
+    Filters with `world.observe` and acts with `policy`, both as they are at that moment: they may
+    learn between two rows. Nothing is asked of them for a row that is not taken.
+
+    Args:
+        env: one environment or a vector of B of them. A vector must reset in the step *after* an
+            end (gymnasium's default): only there has every observation a row of its own.
+        seed: of the environment's first reset. `generator` serves the world and the policy.
+    """
+    envs = _vector(env)
+    batch, spec = envs.num_envs, world.spec
+    state = world.initial(batch)
+    device = next(iter(state.values())).device
+    action, reward = torch.zeros(batch, spec.action_size), torch.zeros(batch)
+    terminated, ended = torch.zeros(2, batch, dtype=torch.bool)
+    first = ~ended
+
+    observation, _ = envs.reset(seed=seed)
+    while True:
+        observation = to_tensor(spec.observation_space, observation)
+        row = Step(*(v.to(device) for v in (observation, action, reward, first, terminated)))
+        yield row, ended
+        state = world.observe(state, row, generator=generator)
+        chosen = to_numpy(spec.action_space, _checked(world, policy(state, generator), batch))
+        observation, gain, died, cut, _ = envs.step(chosen)
+        # Where the last row ended an episode, this one starts the next: the action was ignored.
+        first, ended = ended, torch.tensor(died | cut)
+        taken = to_tensor(spec.action_space, chosen).float().flatten(1)
+        action = taken.masked_fill(first[:, None], 0.0)
+        reward, terminated = torch.tensor(gain, dtype=torch.float32), torch.tensor(died)
+
+
 def interact(
     env: gym.Env | VectorEnv,
     world: World,
@@ -453,49 +495,26 @@ def interact(
     seed: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Interaction:
-    """`Dream`'s twin in the real environment: filter with `world.observe`, act, record.
+    """`Dream`'s twin in the real environment: filter with `world.observe`, act, record (`stream`).
 
     Give `steps` (T rows of data; counts the episodes that ended in them, so short ones are more
     likely to be counted) or `episodes` (goes on until every row has ended that many and counts just
     those: no such bias; needs an environment whose episodes end).
-
-    Args:
-        env: one environment or a vector of B of them. A vector must reset in the step *after* an
-            end (gymnasium's default): only there has every observation a row of its own.
-        seed: of the environment's first reset. `generator` serves the world and the policy.
     """
     given = [n for n in (steps, episodes) if n is not None]
     if len(given) != 1 or given[0] < 1:
         raise ValueError(f"Give either steps or episodes, at least 1: got {steps=}, {episodes=}.")
-    envs = _vector(env)
-    batch, spec = envs.num_envs, world.spec
-    state = world.initial(batch)
-    device = next(iter(state.values())).device
-    action, reward = torch.zeros(batch, spec.action_size), torch.zeros(batch)
-    terminated, ended = torch.zeros(2, batch, dtype=torch.bool)
-    first = ~ended
-    total, returns = np.zeros(batch), [[] for _ in range(batch)]
     record: list[Step] = []
-
-    observation, _ = envs.reset(seed=seed)
-    while True:
-        observation = to_tensor(spec.observation_space, observation)
-        row = Step(*(v.to(device) for v in (observation, action, reward, first, terminated)))
+    for row, ended in stream(env, world, policy, seed=seed, generator=generator):
+        if not record:
+            total, returns = torch.zeros(len(ended), dtype=torch.float64), [[] for _ in ended]
         record.append(row)
+        total += row.reward.cpu()
+        for i in ended.nonzero().flatten().tolist():
+            returns[i].append(total[i].item())
+            total[i] = 0.0
         if len(record) == steps or (episodes and min(map(len, returns)) >= episodes):
             break
-        state = world.observe(state, row, generator=generator)
-        chosen = to_numpy(spec.action_space, _checked(world, policy(state, generator), batch))
-        observation, gain, died, cut, _ = envs.step(chosen)
-        total += gain
-        # Where the last row ended an episode, this one starts the next: the action was ignored.
-        first, ended = ended, torch.tensor(died | cut)
-        taken = to_tensor(spec.action_space, chosen).float().flatten(1)
-        action = taken.masked_fill(first[:, None], 0.0)
-        reward, terminated = torch.tensor(gain, dtype=torch.float32), torch.tensor(died)
-        for i in np.flatnonzero(died | cut):
-            returns[i].append(total[i])
-            total[i] = 0.0
 
     counted = [value for episodes_of_row in returns for value in episodes_of_row[:episodes]]
     data = Step(*(torch.stack(column, 1) for column in zip(*record, strict=True)))

@@ -27,7 +27,12 @@ from utils.world import Step
 
 
 def sample_windows(
-    data: Step, batch: int, length: int, generator: torch.Generator | None = None
+    data: Step,
+    batch: int,
+    length: int,
+    generator: torch.Generator | None = None,
+    *,
+    oldest: int = 0,
 ) -> Step:
     """B windows of L rows, each start equally likely, in the data's own types and on its device.
 
@@ -38,6 +43,7 @@ def sample_windows(
             `[N, T, ...]` (as `interact` gives for a vector of environments). No window runs from
             one recording into another.
         generator: on the data's device.
+        oldest: the row in which time begins, where recordings are rings that go on at row 0.
     Returns:
         `[B, L, ...]`.
     Raises:
@@ -51,7 +57,7 @@ def sample_windows(
     device = data.reward.device
     starts = rows - length + 1  # of each recording
     index = torch.randint(recordings * starts, (batch, 1), generator=generator, device=device)
-    time = index % starts + torch.arange(length, device=device)
+    time = (oldest + index % starts + torch.arange(length, device=device)) % rows
     return Step(*(v[index // starts, time] for v in data))
 
 
