@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import psutil
 
 from utils.course import cohort, sandbox
@@ -20,6 +21,54 @@ def dyna() -> dict:
     from utils.agents.dyna import bench
 
     return bench()
+
+
+def vae() -> dict:
+    """Train step of V, 32 frames; against the same by torch's own layers and distributions."""
+    from utils.worlds.vmc_bench import vae
+
+    return race(vae(), rounds=20)
+
+
+def mdn_rnn() -> dict:
+    """Train step of M, 16 windows of 32 rows; against the same by torch.distributions."""
+    from utils.worlds.vmc_bench import mdn_rnn
+
+    return race(mdn_rnn(), rounds=60)
+
+
+def dream() -> dict:
+    """64 x 16 dreams of 5 steps at once; against one by one."""
+    from utils.worlds.vmc_bench import dream
+
+    return race(dream(), rounds=3)
+
+
+def race(calls: dict, rounds: int) -> dict:
+    """Seconds of each call, on one thread. They take turns, so that all see the same minute of the
+    machine: a ratio is the median over rounds of the ratio within a round to the first call."""
+    import torch
+
+    threads, seconds = torch.get_num_threads(), {name: [] for name in calls}
+    torch.set_num_threads(1)
+    try:
+        for _ in range(rounds + 1):  # the first warms up
+            for name, call in calls.items():
+                begun = time.perf_counter()
+                call()
+                seconds[name].append(time.perf_counter() - begun)
+    finally:
+        torch.set_num_threads(threads)
+    ours, *others = (np.array(values[1:]) for values in seconds.values())
+    first, *names = calls
+    return (
+        {f"{name} seconds": float(f"{np.median(v[1:]):.3g}") for name, v in seconds.items()}
+        | {
+            f"{name} / {first}": round(float(np.median(theirs / ours)), 2)
+            for name, theirs in zip(names, others, strict=True)
+        }
+        | {"rounds": rounds, "threads": 1}
+    )
 
 
 def grade(count: int = 200) -> dict:
@@ -71,4 +120,4 @@ def _memory() -> int:
     return size
 
 
-BENCHES = {"dyna": dyna, "grade": grade}
+BENCHES = {"dyna": dyna, "vae": vae, "mdn_rnn": mdn_rnn, "dream": dream, "grade": grade}
