@@ -1,7 +1,5 @@
 """Calls that take turns, and the benches of V, M and the dream at a size that takes no time."""
 
-import time
-
 import pytest
 import torch
 
@@ -9,23 +7,24 @@ from utils.course.bench import race
 from utils.worlds import vmc_bench
 
 
-def test_a_race_takes_turns_and_compares_within_a_round():
-    order, waits = [], {"ours": 0.01, "slow": 0.03}
+def test_a_race_takes_turns_and_compares_within_a_round(monkeypatch):
+    order, now = [], [0.0]
+    costs = {"ours": [9, 1, 2, 4], "theirs": [9, 3, 6, 20]}  # the machine slows down
 
     def call(name):
         def run():
             order.append(name)
+            now[0] += costs[name].pop(0)
             assert torch.get_num_threads() == 1
-            time.sleep(waits[name])
 
         return run
 
+    monkeypatch.setattr("utils.course.bench.time.perf_counter", lambda: now[0])
     threads = torch.get_num_threads()
-    made = race({name: call(name) for name in waits}, rounds=3)
-    assert order == ["ours", "slow"] * 4  # the first round warms up
-    assert made["slow / ours"] == pytest.approx(3, rel=0.2)
-    assert made["slow seconds"] == pytest.approx(0.03, rel=0.2)
-    assert made["rounds"] == 3
+    made = race({name: call(name) for name in costs}, rounds=3)
+    assert order == ["ours", "theirs"] * 4  # the first round warms up
+    assert made["theirs / ours"] == 3
+    assert (made["ours seconds"], made["theirs seconds"], made["rounds"]) == (2, 6, 3)
     assert torch.get_num_threads() == threads
 
 
