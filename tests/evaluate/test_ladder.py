@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from tests.counter import Counter, CounterEnv, always, bank
 from tests.gaussian import Gaussian
 from utils.evaluate.ladder import (
     GRID,
+    Ground,
     Persistence,
     counted,
     dream_real_gap,
@@ -224,6 +226,55 @@ def test_frames_and_parameters_are_counted():
     assert measure(Module(), windows(alternating(2, 5)), C, GRID, "m")["parameters"] == 6
 
 
+def test_a_subset_gives_every_number_again():
+    """Standers are easy and runners hard for a world in which nothing moves."""
+    data = windows(alternating(8, 50))
+    runs = (torch.arange(8) % 2 == 1)[:, None].expand(8, 50)
+    late = torch.arange(50) >= 10  # a mask of single steps
+    subsets = {"runners": runs, "late": late.expand(8, 50), "none": torch.zeros_like(runs)}
+    row = measure(Ring(heeds=False), data, C, GRID, "still", subsets=subsets)
+    plain = measure(Ring(heeds=False), data, C, GRID, "still")
+    assert {k: v for k, v in row.items() if not k.endswith(")") and k != "seconds"} == {
+        k: v for k, v in plain.items() if k != "seconds"
+    }
+    assert [row[f"wrong cells@{k} (runners)"] for k in (1, 5, 15, 50)] == [1] * 4
+    assert (row["valid"], row["valid (runners)"]) == (25, 0)
+    assert row["valid (late)"] is None  # no window begins in it
+    assert (row["wrong cells@5 (late)"], row["wrong cells@15 (late)"]) == (None, 0.5)
+    assert (row["shuffled@5 (runners)"], row["calibration@5 (runners)"]) == (1, 1)
+    # It stands on cell 0 and says that each step pays; runners are paid when they come round.
+    assert row["reward precision (runners)"] == pytest.approx(1 / 15)
+    assert row["reward recall (runners)"] == 1
+    assert {row[k] for k in row if k.endswith("(none)")} == {None}
+    kinds = ("seconds", "parameters", "name", "ground")
+    assert {k for k in row if k.endswith("(late)")} == {
+        f"{k} (late)" for k in plain if k not in kinds
+    }
+
+
+def test_a_subset_never_reaches_over_the_end_of_an_episode():
+    data = windows(torch.ones(2, 10, dtype=torch.long))
+    first = data.first.clone()
+    first[1, C + 3] = True
+    garbage = data.observation.clone()
+    garbage[1, C + 3 :] = one_hot(torch.tensor(6), N).float()
+    data = data._replace(first=first, observation=garbage)
+    row = measure(Ring(), data, C, GRID, "x", subsets={"all": torch.ones(2, 10).bool()})
+    assert row["wrong cells@5 (all)"] == 0
+    assert row["valid (all)"] == 10
+
+
+def test_the_ground_says_which_error_shows_actions():
+    def off(predicted, target):
+        return torch.full(predicted.shape[:2], 7.0)
+
+    ground = Ground("grid", {"off": off, "wrong cells": wrong_cells}, GRID.wrong, "wrong cells")
+    row = measure(Ring(), windows(alternating(4, 5)), C, ground, "x")
+    assert (row["shuffled@5"], row["calibration@5"]) == (1, 0)
+    row = measure(Ring(), windows(alternating(4, 5)), C, replace(ground, heeds=None), "x")
+    assert row["shuffled@5"] == 7
+
+
 # ---- a policy here and there
 
 
@@ -267,6 +318,16 @@ def test_rows_are_json_and_the_table_is_grouped_by_ground():
 | seconds | 1 |
 | parameters | 12,345 |"""
     )
+    both = [
+        rows[1] | {"error@1 (new)": 0.75},
+        rows[3] | {"error@1 (new)": None, "seconds (new)": 2},
+    ]
+    assert render(both).splitlines()[:4] == [
+        "| grid (all / new) | ring | new |",
+        "| --- | ---: | ---: |",
+        "| error@1 | 0 / 0.75 | – |",
+        "| seconds | 2 / – | 1 / 2 |",
+    ]
     assert [row["cost"] for row in relative_cost(rows, "ring")] == [0.25, 1, 1, 0.5]
     assert [row["cost"] for row in relative_cost(rows, "new")] == [0.5, 2, None, 1]
     with pytest.raises(ValueError, match="no row 'RSSM'"):

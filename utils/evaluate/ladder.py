@@ -50,14 +50,15 @@ class Ground:
     """A kind of data with its errors.
 
     Args:
-        errors: name -> `(predicted, target [B, H, ...]) -> [B, H]`; action sensitivity and
-            calibration use the first of them.
+        errors: name -> `(predicted, target [B, H, ...]) -> [B, H]`; calibration uses the first.
         wrong: `(predicted, target) -> bool [B, H]`: the prediction is no longer valid.
+        heeds: the error that tells whether actions were heeded; by default the first.
     """
 
     name: str
     errors: Mapping[str, ErrorFunction]
     wrong: ErrorFunction
+    heeds: str | None = None
 
 
 def wrong_cells(
@@ -165,19 +166,28 @@ def ahead(
 
 @torch.no_grad()
 def measure(
-    world: World, windows: Step, context: int, ground: Ground, name: str, *, seed: int = 0
+    world: World,
+    windows: Step,
+    context: int,
+    ground: Ground,
+    name: str,
+    *,
+    subsets: Mapping[str, Bool[Tensor, "B H"]] | None = None,
+    seed: int = 0,
 ) -> Row:
     """The row of a world on test windows `[B, C + H, ...]`, filtered for C = `context` rows.
 
     Returns a dict with these keys, None where the world or the windows have no such quantity:
         `<error>@k`: for k of 1, 5, 15, 50, the mean over windows still in their episode.
         `valid`: median steps before the first wrong one, over windows H steps in their episode.
-        `shuffled@5`: the first error under another window's actions. No higher than `<error>@5`
+        `shuffled@5`: an error under another window's actions. No higher than the same error @5
             says that the world ignores actions.
         `calibration@5`: the first error of sampled dreams to the truth, less that to each other.
             0 where the truth might be one more sample; above, the world is surer than it is right.
         `reward precision`, `reward recall`, `end ...`: over 15 steps.
         `seconds` of wall time per imagined frame at this batch; `parameters`.
+        `<key> (<subset>)`: each of the above but the last two again, from the steps ahead that a
+            mask in `subsets` names; `valid` from the windows whose first step it names.
     """
     horizon = windows.reward.shape[1] - context
     if context < 1 or horizon < 1:
@@ -185,78 +195,90 @@ def measure(
             f"Windows of {windows.reward.shape[1]} rows leave {horizon} steps after a context of "
             f"{context}: both must be at least 1."
         )
-    row: Row = {"name": name, "ground": ground.name}
-    row |= dict.fromkeys(f"{error}@{k}" for error in ground.errors for k in STEPS)
-    row |= dict.fromkeys(["valid", f"shuffled@{SHORT}", f"calibration@{SHORT}"])
-    row |= dict.fromkeys(
-        f"{e} {part}" for e in ("reward", "end") for part in ("precision", "recall")
-    )
     inside = counted(windows, context)
     state, action = filtered(world, windows, context), windows.action[:, context:]
     out, seconds = _timed(lambda: ahead(world, state, action), windows.reward.device)
+    errors, right, short = {}, None, {}
     if world.spec.observation:
         target = windows.observation[:, context:].float()
-        row |= _open_loop(ground, out.state, target, inside)
-        if horizon >= SHORT and len(inside) > 1 and inside[:, SHORT - 1].any():
-            row |= _short(world, windows, context, ground, seed)
-    row |= _events(out, windows, context, inside)
+        errors = {name: error(out.state, target) for name, error in ground.errors.items()}
+        right = ~ground.wrong(out.state, target)
+        if horizon >= SHORT and inside[:, SHORT - 1].sum() > 1:
+            short = _short(world, windows, context, ground, seed)
+    row: Row = {"name": name, "ground": ground.name}
+    for subset, mask in {"": inside, **(subsets or {})}.items():
+        part = inside & mask
+        quantities = _open_loop(ground, errors, right, inside, part)
+        quantities |= {k: _mean(v, part[:, SHORT - 1]) for k, v in short.items()}
+        quantities |= _events(out, windows, context, part)
+        row |= {f"{k} ({subset})" if subset else k: v for k, v in quantities.items()}
     row["seconds"] = seconds / (inside.numel() * world.spec.frames)
     parameters = world.parameters() if isinstance(world, nn.Module) else ()
     row["parameters"] = sum(p.numel() for p in parameters)
     return row
 
 
+def _mean(values: Float[Tensor, " B"], mask: Bool[Tensor, " B"]) -> float | None:
+    return values[mask].mean().item() if mask.any() else None
+
+
 def _open_loop(
     ground: Ground,
-    frames: Float[Tensor, "B H *shape"],
-    target: Float[Tensor, "B H *shape"],
+    errors: Mapping[str, Float[Tensor, "B H"]],
+    right: Bool[Tensor, "B H"] | None,
     inside: Bool[Tensor, "B H"],
+    part: Bool[Tensor, "B H"],
 ) -> Row:
-    row = {}
-    for name, error in ground.errors.items():
-        values = error(frames, target)
-        for k in (k for k in STEPS if k <= inside.shape[1] and inside[:, k - 1].any()):
-            row[f"{name}@{k}"] = values[inside[:, k - 1], k - 1].mean().item()
-    whole = inside.all(1)
-    if whole.any():
-        right = ~ground.wrong(frames, target)[whole]
-        row["valid"] = right.cumprod(1).sum(1).float().quantile(0.5).item()
+    """Errors and valid time, and the places of what `_short` adds."""
+    row: Row = dict.fromkeys(f"{error}@{k}" for error in ground.errors for k in STEPS)
+    row |= dict.fromkeys(["valid", f"shuffled@{SHORT}", f"calibration@{SHORT}"])
+    for name, values in errors.items():
+        for k in (k for k in STEPS if k <= part.shape[1]):
+            row[f"{name}@{k}"] = _mean(values[:, k - 1], part[:, k - 1])
+    whole = inside.all(1) & part[:, 0]
+    if right is not None and whole.any():
+        row["valid"] = right[whole].cumprod(1).sum(1).float().quantile(0.5).item()
     return row
 
 
-def _short(world: World, windows: Step, context: int, ground: Ground, seed: int) -> Row:
+def _short(
+    world: World, windows: Step, context: int, ground: Ground, seed: int
+) -> dict[str, Float[Tensor, " B"]]:
     """`SHORT` steps ahead: does it heed actions, do its samples spread as they err?"""
     windows = Step(*(v[:, : context + SHORT] for v in windows))
-    inside, action = counted(windows, context)[:, -1], windows.action[:, context:]
-    target = windows.observation[inside, -1:].float()
+    action, target = windows.action[:, context:], windows.observation[:, -1:].float()
     error = next(iter(ground.errors.values()))
     # The next window's actions: every window gets wrong ones, and the mixture stays the same.
-    shuffled = ahead(world, filtered(world, windows, context), action.roll(1, 0)).state
+    shuffled = ahead(world, filtered(world, windows, context), action.roll(1, 0)).state[:, -1:]
     generator = torch.Generator(target.device).manual_seed(seed)
     samples = []
     for _ in range(SAMPLES):
         state = filtered(world, windows, context, generator)
-        samples.append(ahead(world, state, action, generator).state[inside, -1:])
-    wrong = torch.stack([error(sample, target) for sample in samples]).mean()
+        samples.append(ahead(world, state, action, generator).state[:, -1:])
+    wrong = torch.stack([error(sample, target) for sample in samples]).mean(0)
     pairs = zip(samples, samples[1:] + samples[:1], strict=True)
-    spread = torch.stack([error(sample, other) for sample, other in pairs]).mean()
+    spread = torch.stack([error(sample, other) for sample, other in pairs]).mean(0)
+    heeds = ground.errors[ground.heeds] if ground.heeds else error
     return {
-        f"shuffled@{SHORT}": error(shuffled[inside, -1:], target).mean().item(),
-        f"calibration@{SHORT}": (wrong - spread).item(),
+        f"shuffled@{SHORT}": heeds(shuffled, target)[:, 0],
+        f"calibration@{SHORT}": (wrong - spread)[:, 0],
     }
 
 
-def _events(out: Rollout, windows: Step, context: int, inside: Bool[Tensor, "B H"]) -> Row:
+def _events(out: Rollout, windows: Step, context: int, part: Bool[Tensor, "B H"]) -> Row:
     """Precision and recall of rewards of at least a half (with their sign) and of ends."""
-    row, inside = {}, inside[:, :LONG]
+    row: Row = dict.fromkeys(
+        f"{e} {value}" for e in ("reward", "end") for value in ("precision", "recall")
+    )
+    part = part[:, :LONG]
     reward, terminated = (v[:, context:][:, :LONG] for v in (windows.reward, windows.terminated))
     if out.reward is not None:
         predicted, true = (
-            r.sign() * (r.abs() >= 0.5) * inside for r in (out.reward[:, :LONG], reward)
+            r.sign() * (r.abs() >= 0.5) * part for r in (out.reward[:, :LONG], reward)
         )
         row |= _precision_recall("reward", predicted, true)
     if out.cont is not None:
-        predicted, true = (out.cont[:, :LONG] < 0.5) & inside, terminated & inside
+        predicted, true = (out.cont[:, :LONG] < 0.5) & part, terminated & part
         row |= _precision_recall("end", predicted.float(), true.float())
     return row
 
@@ -351,7 +373,7 @@ def relative_cost(table: Sequence[Row], base: str) -> list[Row]:
 
 def render(table: Sequence[Row]) -> str:
     """Markdown, one table per ground: a column for every world, and a row for every quantity that
-    some world of the ground has."""
+    some world of the ground has. A quantity of subsets stands behind that of all: `0.5 / 0.2`."""
     grounds: dict[str, list[Row]] = {}
     for row in table:
         grounds.setdefault(row["ground"], []).append(row)
@@ -361,9 +383,18 @@ def render(table: Sequence[Row]) -> str:
 def _table(ground: str, members: list[Row]) -> str:
     names = dict.fromkeys(key for row in members for key in row if key not in ("ground", "name"))
     names = [n for n in names if any(row.get(n) is not None for row in members)]
-    lines = [[ground, *(row["name"] for row in members)], ["---"] + ["---:"] * len(members)]
-    lines += [[name, *(_cell(row.get(name)) for row in members)] for name in names]
+    subsets = dict.fromkeys(n.partition(" (")[2].rstrip(")") for n in names if n.endswith(")"))
+    head = f"{ground} (all{''.join(f' / {s}' for s in subsets)})" if subsets else ground
+    lines = [[head, *(row["name"] for row in members)], ["---"] + ["---:"] * len(members)]
+    for name in (n for n in names if not n.endswith(")")):
+        keys = [name, *(k for k in (f"{name} ({s})" for s in subsets) if k in names)]
+        lines.append([name, *(_cells([row.get(k) for k in keys]) for row in members)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cells(values: list[Any]) -> str:
+    """One cell: a quantity, and after it the same of each subset."""
+    return MISSING if set(values) == {None} else " / ".join(map(_cell, values))
 
 
 def _cell(value: Any) -> str:
