@@ -3,7 +3,7 @@
     python -m assets.car_racing
 
 It records what is not in runs/2.1/car_racing yet (32,000 frames: four minutes on one core), trains
-V, then M on V's latents (twenty minutes on one core), measures both on drives that neither has
+V, then M on V's latents (some ten minutes on one core), measures both on drives that neither has
 seen, and writes 2.1_car_racing.safetensors and its card beside this file. Weights are stored as
 float16, which is half the size; `load_state_dict` widens them again.
 """
@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from utils.course import store
 from utils.data import car_racing
@@ -22,29 +23,50 @@ from utils.world import State, Step, rollout
 from utils.worlds.vmc import VMC, ConvVAE, VMCConfig
 
 PATH = Path(__file__).with_name("2.1_car_racing.safetensors")
-RECORDED = Path(__file__).parents[1] / "runs/2.1/car_racing"
+RUNS = Path(__file__).parents[1] / "runs/2.1"
 STREAMS, STEPS, UNSEEN = 120, 250, 8  # drives, rows of each, and drives kept to measure on
 VISION = {"latent": 32, "depth": 16}  # half the article's width, a quarter of its parameters
 MEMORY = {"hidden": 256, "reward": False, "cont": False}  # as in the article: z and nothing else
-VISION_STEPS, MEMORY_STEPS, SEED = 3000, 5000, 0
+VISION_STEPS, MEMORY_STEPS, SEED = 2000, 4000, 0
 
 
-def train_vision(frames: torch.Tensor, steps: int, generator: torch.Generator) -> ConvVAE:
-    """V on frames [N, 64, 64, 3], a hundred at a time, half of them mirrored."""
-    vision = ConvVAE(**VISION)
-    adam = torch.optim.Adam(vision.parameters(), 1e-3, fused=True)
+def train(name: str, module: nn.Module, loss, lr: float, steps: int, generator) -> float:
+    """The loop of the lesson, with a learning rate that falls to a twentieth. It saves itself in
+    runs/ and goes on from there. Returns the seconds it took."""
+    learned = [p for p in module.parameters() if p.requires_grad]
+    adam = torch.optim.Adam(learned, lr, fused=True)
     falling = torch.optim.lr_scheduler.LinearLR(adam, 1.0, 0.05, steps)
-    for step in range(steps):
-        batch = frames[torch.randint(len(frames), (100,), generator=generator)]
-        batch[:50] = batch[:50].flip(-2)
-        loss, parts = vision.loss(batch, generator)
+    run = store.Run(RUNS, name, {"steps": steps, "lr": lr, "streams": STREAMS, "seed": SEED})
+    parts = {"module": module, "adam": adam, "falling": falling}
+    first, before, begun = 0, 0.0, time.monotonic()
+    if (tree := run.load()) is not None:
+        first, before = tree["step"], tree["seconds"]
+        for key, part in parts.items():
+            part.load_state_dict(tree[key])
+        generator.set_state(tree["generator"])
+    for step in range(first, steps):
+        value, said = loss()
         adam.zero_grad()
-        loss.backward()
+        value.backward()
+        if name.endswith("m"):  # as in the official code, M's gradients are clipped and V's not
+            nn.utils.clip_grad_value_(learned, 1.0)
         adam.step()
         falling.step()
         if step % 100 == 0:
-            print(f"V {step}", *(f"{k} {v:.1f}" for k, v in parts.items()), flush=True)
-    return vision
+            print(name, step, *(f"{k} {v:.3g}" for k, v in said.items()), flush=True)
+        if run.due(60) or step + 1 == steps:
+            tree = {key: part.state_dict() for key, part in parts.items()}
+            seconds = before + time.monotonic() - begun
+            tree |= {"step": step + 1, "seconds": seconds, "generator": generator.get_state()}
+            run.save(tree)
+    return tree["seconds"]
+
+
+def vision_loss(vision: ConvVAE, frames: torch.Tensor, generator: torch.Generator):
+    """V on 64 frames of [N, 64, 64, 3], half of them mirrored."""
+    batch = frames[torch.randint(len(frames), (64,), generator=generator)]
+    batch[:32] = batch[:32].flip(-2)
+    return vision.loss(batch, generator)
 
 
 @torch.no_grad()
@@ -54,27 +76,13 @@ def latents(vision: ConvVAE, data: Step) -> Step:
     return data._replace(observation=torch.stack(seen))
 
 
-def train_memory(vision: ConvVAE, data: Step, steps: int, generator: torch.Generator) -> VMC:
-    """M on windows of 64 rows, 32 at a time, with z drawn anew from V each time."""
-    world = VMC(vision, car_racing.ACTIONS, VMCConfig(**MEMORY))
-    memory = [p for name, p in world.named_parameters() if not name.startswith("vision")]
-    adam = torch.optim.Adam(memory, 2e-3, fused=True)
-    falling = torch.optim.lr_scheduler.LinearLR(adam, 1.0, 0.05, steps)
-    both = latents(vision, data), latents(vision, car_racing.mirrored(data))
-    data = Step(*(torch.cat(column) for column in zip(*both, strict=True)))
-    for step in range(steps):
-        batch = sample_windows(data, 32, 64, generator)
-        mean, log_variance = batch.observation.unbind(-2)
-        z = normal(mean, (log_variance / 2).exp(), generator)
-        loss, parts, _ = world.loss_of_latents(z, batch)
-        adam.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_value_(memory, 1.0)
-        adam.step()
-        falling.step()
-        if step % 100 == 0:
-            print(f"M {step}", *(f"{k} {v:.3f}" for k, v in parts.items()), flush=True)
-    return world
+def memory_loss(world: VMC, data: Step, generator: torch.Generator):
+    """M on 32 windows of 32 rows of `latents`, with z drawn anew from V each time."""
+    batch = sample_windows(data, 32, 32, generator)
+    mean, log_variance = batch.observation.unbind(-2)
+    z = normal(mean, (log_variance / 2).exp(), generator)
+    loss, parts, _ = world.loss_of_latents(z, batch)
+    return loss, parts
 
 
 def rmse(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -126,13 +134,30 @@ def measured(world: VMC, unseen: Step) -> dict[str, float]:
 def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
-    begun, generator = time.monotonic(), torch.Generator().manual_seed(SEED)
-    seeds = range(STREAMS + UNSEEN)
-    every = car_racing.together(car_racing.record(RECORDED, seeds, STEPS))
+    generator, seeds = torch.Generator().manual_seed(SEED), range(STREAMS + UNSEEN)
+    every = car_racing.together(car_racing.record(RUNS / "car_racing", seeds, STEPS))
     data, unseen = (Step(*(v[part] for v in every)) for part in (seeds[:STREAMS], seeds[STREAMS:]))
-    vision = train_vision(data.observation.flatten(0, 1), VISION_STEPS, generator)
-    world = train_memory(vision, data, MEMORY_STEPS, generator)
-    seconds = time.monotonic() - begun
+    vision, frames = ConvVAE(**VISION), data.observation.flatten(0, 1)
+    seconds = train(
+        "car_racing_v",
+        vision,
+        lambda: vision_loss(vision, frames, generator),
+        1e-3,
+        VISION_STEPS,
+        generator,
+    )
+    world = VMC(vision, car_racing.ACTIONS, VMCConfig(**MEMORY))
+    vision.requires_grad_(False)
+    both = latents(vision, data), latents(vision, car_racing.mirrored(data))
+    rows = Step(*(torch.cat(column) for column in zip(*both, strict=True)))
+    seconds += train(
+        "car_racing_m",
+        world,
+        lambda: memory_loss(world, rows, generator),
+        2e-3,
+        MEMORY_STEPS,
+        generator,
+    )
     weights = {name: value.half() for name, value in world.state_dict().items()}
     store.save(PATH, {"vision": VISION, "memory": MEMORY, "weights": weights})
     world.load_state_dict(weights)  # what is measured is what was stored
