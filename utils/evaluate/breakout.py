@@ -43,12 +43,12 @@ from utils.world import Step
 
 PADDLE, BALL, TRAIL, BRICKS = range(4)  # channels of a frame
 CONTEXT, HORIZON = 5, 50  # rows given, steps ahead
-# Told apart in grey too, and on any page. Drawn in this order: the ball lies on top.
+# Told apart in grey, and from the page (no white ball). Drawn in this order: the ball lies on top.
 COLOURS = {
     BRICKS: (230, 159, 0),
     TRAIL: (110, 110, 110),
     PADDLE: (140, 205, 245),
-    BALL: (255, 255, 255),
+    BALL: (255, 250, 130),
 }
 NIGHT = (34, 34, 34)
 
@@ -137,7 +137,7 @@ def windows(data: Data, count: int = 512, seed: int = 0) -> Windows:
 
 
 def draw_breakout(frames: Float[Tensor, "T 10 10 4"]) -> UInt8[np.ndarray, "T 10 10 3"]:
-    """Pictures with a pixel for each cell: white ball and its grey trail, blue paddle, orange
+    """Pictures with a pixel for each cell: yellow ball and its grey trail, blue paddle, orange
     bricks. A probability shows as a shade, so that what a world is not sure of is pale."""
     frames = frames.detach().float().cpu().clamp(0, 1)
     picture = torch.tensor(NIGHT).float().expand(*frames.shape[:-1], 3)
