@@ -7,6 +7,7 @@ import torch
 from tests.conformance import RULES, Case
 from utils.data import minatar
 from utils.data.exact_breakout import ExactBreakout
+from utils.data.minatar_players import Wanderer
 from utils.data.sequences import sample_windows
 from utils.world import Step, rollout, to_tensor
 
@@ -81,7 +82,7 @@ def test_a_game_that_is_over_stands_still():
 def test_its_hidden_state_is_the_game_s_own():
     """2,000 steps beside the environment, without ever looking at it again in a game."""
     env, world, action_space = minatar.MinAtar(), ExactBreakout(), minatar.MinAtar().action_space
-    player, none = minatar.Wanderer(np.random.RandomState(0)), torch.zeros(1)
+    player, none = Wanderer(np.random.RandomState(0)), torch.zeros(1)
     env.reset(seed=1)
     terminated, games = True, 0
     for _ in range(2000):

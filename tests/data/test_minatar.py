@@ -6,7 +6,8 @@ import torch
 from gymnasium.utils.env_checker import check_env
 
 from utils.data import minatar
-from utils.data.minatar import Data, MinAtar, Wanderer, digest, landing, load, scatter, vector
+from utils.data.minatar import Data, MinAtar, digest, load, vector
+from utils.data.minatar_players import Wanderer, landing, scatter
 from utils.world import interact
 
 torch.set_num_threads(1)
