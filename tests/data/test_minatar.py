@@ -62,6 +62,11 @@ def test_games_side_by_side_are_cut_at_the_limit():
 # ---- random states and players
 
 
+def test_asterix_has_no_random_states():
+    with pytest.raises(ValueError, match="Only Breakout"):
+        MinAtar("asterix").reset(options={"scattered": True})
+
+
 def test_scattered_states_keep_the_rules_they_promise():
     env, random = MinAtar(), np.random.RandomState(0)
     seen = set()

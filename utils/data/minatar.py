@@ -72,6 +72,8 @@ class MinAtar(gym.Env):
         self.game.reset()
         self.game.last_action = 0  # a sticky action does not reach over the end of an episode
         if (options or {}).get("scattered"):
+            if self.game.game_name() != "breakout":
+                raise ValueError("Only Breakout starts from random states: leave out scattered.")
             scatter(self.game.env, self.game.env.random)
         return self.frame(), {}
 
