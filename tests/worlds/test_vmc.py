@@ -10,13 +10,13 @@ from torch.nn import functional as F
 
 from tests.conformance import RULES, Case, filtered, random_steps
 from utils.course.exercise import ROOT
+from utils.nn.conv import Spread
 from utils.world import Dream, Step
 from utils.worlds.vmc import (
     VMC,
     CellVAE,
     ConvVAE,
     Direct,
-    Spread,
     VMCConfig,
     death_loss,
     heat,

@@ -151,6 +151,11 @@ class RSSM(nn.Module):
     def imagine(
         self, state: State, action: Float[Tensor, "B A"], noise: Float[Tensor, "B S"] | None
     ) -> State:
-        """One step of dream: the prior takes the posterior's place."""
+        """One step of dream: the prior takes the posterior's place.
+
+        `cell(deter, stoch, inputs)` with `inputs = cell.inputs(action)` is the new `deter`,
+        `prior(deter)` the logits of the new `stoch`, which `latent.sample(logits, noise)` draws.
+        Nothing is looked at and nothing is reset.
+        """
         deter = self.cell(state["deter"], state["stoch"], self.cell.inputs(action))
         return {"deter": deter, "stoch": self.latent.sample(self.prior(deter), noise)}

@@ -26,6 +26,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from utils.nn.conv import decoder_64, encoder_64
 from utils.nn.gaussian import kl_to_unit, log_prob
 from utils.nn.random import normal, uniform
 from utils.world import Dreamt, Spec, State, Step, where
@@ -76,15 +77,6 @@ class Vision(nn.Module):
         return mean if mode else normal(mean, (log_variance / 2).exp(), generator)
 
 
-class Spread(nn.ConvTranspose2d):
-    """A transposed convolution of a picture of one pixel [B, C, 1, 1]: the same numbers by one
-    matrix product for the batch, where torch makes one for each picture of it."""
-
-    def forward(self, pixel):
-        spread = pixel.flatten(1) @ self.weight.flatten(1)
-        return spread.unflatten(1, self.weight.shape[1:]) + self.bias[:, None, None]
-
-
 class ConvVAE(Vision):
     """V of the article, for pictures of 64 x 64 pixels in uint8 (appendix A.1).
 
@@ -97,20 +89,11 @@ class ConvVAE(Vision):
         super().__init__()
         self.latent = latent
         self.observation_space = Box(0, 255, (64, 64, 3), np.uint8)
-        c1, c2, c3, c4 = (depth * n for n in (1, 2, 4, 8))
-        self.encoder = nn.Sequential(
-            *(nn.Conv2d(3, c1, 4, 2), nn.ReLU(), nn.Conv2d(c1, c2, 4, 2), nn.ReLU()),
-            *(nn.Conv2d(c2, c3, 4, 2), nn.ReLU(), nn.Conv2d(c3, c4, 4, 2), nn.ReLU()),
-            nn.Flatten(),
-        )
-        self.mean, self.log_variance = nn.Linear(4 * c4, latent), nn.Linear(4 * c4, latent)
-        self.widen = nn.Linear(latent, 4 * c4)
-        self.decoder = nn.Sequential(
-            *(Spread(4 * c4, c3, 5, 2), nn.ReLU()),
-            *(nn.ConvTranspose2d(c3, c2, 5, 2), nn.ReLU()),
-            *(nn.ConvTranspose2d(c2, c1, 6, 2), nn.ReLU()),
-            nn.ConvTranspose2d(c1, 3, 6, 2),
-        )
+        features = 32 * depth
+        self.encoder = encoder_64(depth)
+        self.mean, self.log_variance = nn.Linear(features, latent), nn.Linear(features, latent)
+        self.widen = nn.Linear(latent, features)
+        self.decoder = decoder_64(depth)
 
     def posterior(self, observation):
         flat = observation.reshape(-1, 64, 64, 3).permute(0, 3, 1, 2).float() / 255
