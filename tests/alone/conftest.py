@@ -19,6 +19,7 @@ from nbclient import NotebookClient
 
 from utils.course.exercise import ROOT
 from utils.course.lesson_file import project
+from utils.course.ready import TOOLS
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -111,7 +112,8 @@ def bare_machine(tmp_path_factory: pytest.TempPathFactory, course: Path) -> Mach
     online = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     kept = [f"{name}=={pins[name]}" for name in machine.kept]
     machine.pip("install", "-q", *kept, "pillow", "tqdm", **online)
-    wanted = [r for r in project()["project"]["dependencies"] if re.match(r"jax|safe|any|gym", r)]
+    needs = project()["project"]["dependencies"]
+    wanted = [r for r in needs if re.match(r"[\w-]+", r)[0] not in TOOLS]
     machine.pip("download", "-q", "-d", wheels, *kept, *wanted, **online)
     return machine
 

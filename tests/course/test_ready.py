@@ -31,14 +31,19 @@ def test_pins_are_what_python_imports(places):
     assert sorted(ready.pins()) == ["six-teen==1.17.0", "torch==2.11.0+cu128"]
 
 
-def test_missing_are_a_lessons_requirements(places):
-    project = ROOT / "pyproject.toml"
-    for name in ("torch", "numpy", "gymnasium", "matplotlib", "ipywidgets", "pillow", "tqdm"):
-        places("first", name, "9.9")
-    needs = ["gymnasium[box2d]>=1.2", "anywidget>=0.9.18", "jaxtyping>=0.2.36", "safetensors>=0.5"]
+def test_missing_are_a_lessons_requirements(places, tmp_path):
+    project, needs = tmp_path / "pyproject.toml", ["gymnasium[box2d]>=1.2", "jaxtyping>=0.2.36"]
+    tools = ["jupyterlab>=4.2", "pytest>=8.4", "ruff>=0.14,<0.15"]
+    project.write_text(f"[project]\ndependencies = {['torch>=2.9', *needs, *tools]}\n")
+    places("first", "torch", "9.9")
+    places("first", "gymnasium", "9.9")
     assert ready.missing(project) == needs
     places("first", "box2d-py", "2.3.8")  # the same module under its other name
     assert ready.missing(project) == needs[1:]
+
+
+def test_all_requirements_are_here():
+    assert ready.missing(ROOT / "pyproject.toml") == []
 
 
 def test_nothing_missing_is_silence(capsys):

@@ -114,12 +114,17 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Outside:
     return Outside(tmp_path_factory.mktemp("outside"))
 
 
+def case_of(item: pytest.Item) -> Path | None:
+    """The file of a case, if the test is of one."""
+    ours = item.path.parent == HERE and hasattr(item, "callspec")
+    return item.callspec.params.get("case") if ours else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Without --grading a few cases; without a sandbox none that is hostile."""
     reason = sandbox.missing()
     for item in items:
-        case = getattr(item, "callspec", None) and item.callspec.params.get("case")
-        if not isinstance(case, Path):
+        if not (case := case_of(item)):
             continue
         if not config.getoption("--grading", False) and not hasattr(load(case), "core"):
             item.add_marker(pytest.mark.skip("one of many: give --grading"))
@@ -137,8 +142,8 @@ def grades(
     """Case -> the future grade of what it hands in; all are being graded from now on."""
     from test_grading import hand_in
 
-    items = [i for i in request.session.items if "case" in getattr(i, "fixturenames", ())]
-    cases = [i.callspec.params["case"] for i in items if not i.get_closest_marker("skip")]
+    items = [i for i in request.session.items if case_of(i) and not i.get_closest_marker("skip")]
+    cases = [case_of(i) for i in items]
     graders = Graders(demo, 2 if len(cases) > 20 else 1, not sandbox.missing())
     folder = tmp_path_factory.mktemp("in")
     files = {case: hand_in(load(case), demo, folder, outside) for case in cases}

@@ -84,9 +84,11 @@ def neutral(seed: int) -> Iterator[None]:
 @contextlib.contextmanager
 def _neutral_torch(torch: ModuleType, seed: int) -> Iterator[None]:
     dtype = torch.get_default_dtype()
+    moved = torch.get_default_device().type != "cpu"
     with (
         torch.random.fork_rng(devices=[]),
-        torch.device("cpu"),
+        # Only where it is needed: a device for a context costs as much as a small operation.
+        torch.device("cpu") if moved else contextlib.nullcontext(),
         torch.inference_mode(False),
         torch.enable_grad(),
         torch.autocast("cpu", enabled=False),

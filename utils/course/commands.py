@@ -137,6 +137,28 @@ def mutants(args: argparse.Namespace) -> int:
     return bool(holes)
 
 
+def prove(args: argparse.Namespace) -> int:
+    """mutants, Run All in quick, and evidence; of unchanged lessons only the evidence is judged"""
+    from utils.course import proof
+    from utils.course.exercise import lessons
+    from utils.course.run import run_all
+
+    failed = []
+    for lesson in args.lesson or lessons():
+        bad = evidence(argparse.Namespace(lesson=lesson, check=True))
+        if proof.proven(lesson):
+            print(f"Lesson {lesson} was proven with these very sources; that is not repeated.")
+        else:
+            bad += mutants(argparse.Namespace(lesson=[lesson]))
+            spent = run_all(lesson, "quick")
+            print(f"Run All, quick: {spent['seconds']:.0f} s ({spent['cpu_seconds']:.0f} CPU s)")
+            if not bad:
+                proof.keep(lesson)
+        failed += [lesson] * bool(bad)
+    print(f"Not proven: {', '.join(failed)}." if failed else "Proven.")
+    return bool(failed)
+
+
 def bench(args: argparse.Namespace) -> int:
     """speed of our side as JSON"""
     from utils.course.bench import BENCHES
@@ -188,6 +210,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("exercise")
     sub.add_argument("file")
     add(mutants).add_argument("lesson", nargs="*")
+    add(prove).add_argument("lesson", nargs="*")
     add(bench).add_argument("name", nargs="*")
     sub = add(grade)
     sub.add_argument("path", nargs="+", help="of a student's files of one lesson the best counts")

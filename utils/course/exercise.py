@@ -88,7 +88,7 @@ class Exercise:
         path = self.reference.__qualname__.split(".")
         return getattr(sys.modules[self.reference.__module__], path[0]) if len(path) == 2 else None
 
-    @property
+    @functools.cached_property
     def source(self) -> str:
         """The one definition; a method stands alone, as a function of `self`."""
         return textwrap.dedent(inspect.getsource(self.reference)).rstrip()

@@ -64,7 +64,9 @@ def evidence(lesson: str) -> dict:
         "seeds": parts[0]["seeds"],
         "commit": parts[0]["commit"],
         "claims": claims,
-        "run_all": {profile: _run_all(lesson, folder, profile) for profile in ("smoke", "quick")},
+        "run_all": {
+            profile: _stored_run_all(lesson, folder, profile) for profile in ("smoke", "quick")
+        },
     }
     write_text(ROOT / f"assets/evidence/{lesson}.json", json.dumps(made, indent=1) + "\n")
     return made
@@ -103,7 +105,7 @@ def _part(lesson: str, folder: Path, seed: int) -> dict:
     done, part = folder / f"seed{seed}.json", folder / f"seed{seed}.part"
     if not done.exists():
         place = {"WM_CLAIMS": str(part), "WM_RUNS": str(folder / f"seed{seed}")}  # it resumes
-        spent = _timed(lesson, "evidence", WM_RUN_SEED=str(seed), **place)
+        spent = run_all(lesson, "evidence", WM_RUN_SEED=str(seed), **place)
         if not part.exists():
             raise CourseError(f"Lesson {lesson} makes no claim; it needs no evidence.")
         write_text(part, json.dumps(json.loads(part.read_text()) | spent))
@@ -111,10 +113,10 @@ def _part(lesson: str, folder: Path, seed: int) -> dict:
     return json.loads(done.read_text())
 
 
-def _run_all(lesson: str, folder: Path, profile: str) -> dict:
+def _stored_run_all(lesson: str, folder: Path, profile: str) -> dict:
     done = folder / f"run_all_{profile}.json"
     if not done.exists():
-        spent = _timed(lesson, profile)
+        spent = run_all(lesson, profile)
         write_text(
             done,
             json.dumps(
@@ -124,7 +126,7 @@ def _run_all(lesson: str, folder: Path, profile: str) -> dict:
     return json.loads(done.read_text())
 
 
-def _timed(lesson: str, profile: str, **environment: str) -> dict:
+def run_all(lesson: str, profile: str, **environment: str) -> dict:
     """Runs the solved lesson; wall seconds, CPU seconds, hardware and commit."""
     wall, cpu = time.perf_counter(), _children()
     notebook = execute(make(lesson, solved=True), profile, **environment)

@@ -226,10 +226,15 @@ def expected_outcome(
     """Expected undiscounted return and expected number of steps of an episode that B policies
     (probabilities of actions) start in the true table and that ends after `horizon` steps at the
     latest. Exact, by backward induction: no episode is sampled."""
-    gain = (table.probability * table.reward).sum(-1)  # [S, A]
+    gain = (policy * (table.probability * table.reward).sum(-1)).sum(-1)  # [B, S]
     stays = table.probability.masked_fill(table.terminated, 0.0)  # [S, A, K]
-    value = length = torch.zeros_like(policy[..., 0])  # [B, S]
+    leads = (policy[..., None] * stays).flatten(2)  # [B, S, AK]: P(from s by way j), and goes on
+    arrived = table.next.flatten()
+
+    def ahead(after: Float[Tensor, "B S"]) -> Float[Tensor, "B S"]:
+        return (leads * after.index_select(1, arrived).view_as(leads)).sum(-1)
+
+    value = length = torch.zeros_like(gain)
     for _ in range(horizon):
-        value = (policy * (gain + (stays * value[:, table.next]).sum(-1))).sum(-1)
-        length = (policy * (1 + (stays * length[:, table.next]).sum(-1))).sum(-1)
+        value, length = gain + ahead(value), 1 + ahead(length)
     return value @ table.start, length @ table.start
