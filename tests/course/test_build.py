@@ -73,6 +73,10 @@ def test_ids_do_not_move_when_a_section_is_added_above(demo: Path, tmp_path: Pat
     assert before - after == set()
 
 
+def test_nothing_has_drifted(demo: Path) -> None:
+    assert course(demo, "build", "--check").stdout == "Nothing has drifted.\n"
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "finding"),
     [
@@ -86,7 +90,6 @@ def test_drift_is_found(
     demo: Path, tmp_path: Path, file: str, old: str, new: str, finding: str
 ) -> None:
     changed = shutil.copytree(demo, tmp_path / "changed")
-    assert course(changed, "build", "--check").stdout == "Nothing has drifted.\n"
     text = (changed / file).read_text()
     assert old in text
     (changed / file).write_text(text.replace(old, new))
@@ -126,34 +129,59 @@ EDITS = [
 ]
 
 
-@pytest.mark.parametrize(("file", "old", "new", "finding"), EDITS)
-def test_the_lint_finds(
-    demo: Path, tmp_path: Path, file: str, old: str, new: str, finding: str
-) -> None:
-    """Without running the lesson again: what can be seen is seen in the built notebook."""
-    changed = shutil.copytree(demo, tmp_path / "changed")
-    text = (changed / file).read_text()
-    assert old in text
-    (changed / file).write_text(text.replace(old, new, 1))
-    source = f"""
-import sys; sys.path.insert(0, {str(changed)!r})
-from utils import demo; demo._sign = demo.np.sign
-import nbformat
-from utils.course.exercise import load
-from utils.course.lesson_file import make
-from utils.course.lint import lint
-notebook, stored = make("0.1", solved=True), nbformat.read("solutions/0.1_demo.ipynb", 4)
-for cell, old in zip(notebook.cells, stored.cells):
-    if "outputs" in cell:
-        cell.outputs, cell.execution_count = old.outputs, 1
-    if "raise ValueError(3)" in cell.source:
-        cell.outputs = nbformat.from_dict([{{"output_type": "error", "evalue": "3"}}])
-print(*lint(notebook, load("0.1")), sep="\\n")
+# One process has loaded what is slow to load; each edited course gets a fork of it, in its folder.
+FORKS = """
+import os, sys
+import jupytext, nbformat, IPython.display
+
+for root in sys.argv[1:]:
+    if os.fork():
+        os.wait()
+        continue
+    os.chdir(root)
+    sys.path.insert(0, root)
+    os.dup2(os.open("said.txt", os.O_CREAT | os.O_WRONLY), 1)
+    from utils import demo; demo._sign = demo.np.sign
+    from utils.course.exercise import load
+    from utils.course.lesson_file import make
+    from utils.course.lint import lint
+    notebook, stored = make("0.1", solved=True), nbformat.read("solutions/0.1_demo.ipynb", 4)
+    for cell, old in zip(notebook.cells, stored.cells):
+        if "outputs" in cell:
+            cell.outputs, cell.execution_count = old.outputs, 1
+        if "raise ValueError(3)" in cell.source:
+            cell.outputs = nbformat.from_dict([{"output_type": "error", "evalue": "3"}])
+    print(*lint(notebook, load("0.1")), sep="\\n")
+    break
 """
-    done = subprocess.run(
-        [sys.executable, "-c", source], cwd=changed, capture_output=True, text=True
-    )
-    assert finding in done.stdout, done.stdout + done.stderr[-500:]
+
+
+@pytest.fixture(scope="module")
+def findings(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """What the lint says of each edited course, and of the demo as it is.
+
+    Without running the lesson again: what can be seen is seen in the built notebook.
+    """
+    root = tmp_path_factory.mktemp("edited")
+    for i, (file, old, new, _) in enumerate([*EDITS, (TEXT, "", "", "")]):
+        shutil.copytree(demo, root / str(i))
+        text = (root / str(i) / file).read_text()
+        assert old in text
+        (root / str(i) / file).write_text(text.replace(old, new, 1))
+    places = [str(root / str(i)) for i in range(len(EDITS) + 1)]
+    command = [sys.executable, "-P", "-c", FORKS, *places]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return [(Path(place) / "said.txt").read_text() for place in places]
+
+
+@pytest.mark.parametrize("number", range(len(EDITS)), ids=[finding for *_, finding in EDITS])
+def test_the_lint_finds(findings: list[str], number: int) -> None:
+    assert EDITS[number][-1] in findings[number]
+
+
+def test_the_lint_finds_nothing_where_nothing_is(findings: list[str]) -> None:
+    assert findings[-1].strip() == ""
 
 
 def test_a_check_must_have_said_one_pass_line(demo: Path) -> None:

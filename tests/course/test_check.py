@@ -1,6 +1,7 @@
 """The check engine in a real kernel: what a learner can do to it, and what it says."""
 
 import json
+import sys
 
 import nbformat
 import pytest
@@ -8,6 +9,7 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
 from utils.course import check as engine
+from utils.course import commands
 from utils.course.exercise import ROOT, CourseError, Mistake, exercise, get, load
 
 IMPORTS = """
@@ -210,17 +212,23 @@ def test_evidence_survives_json_and_tells_right_from_wrong() -> None:
     assert engine.verify("1.1.1", 5, sent) == "error at the end is missing"
 
 
-def test_a_notebook_is_read_as_it_is(tmp_path) -> None:
+def test_a_file_is_read_as_it_is(tmp_path, monkeypatch, capsys) -> None:
     """`python -m utils check` on a file: what a check says, and its exit status."""
-    from tests.conftest import course
 
-    answer = tmp_path / "answer.py"
-    for text, status in ((right("pass"), 0), (right("return 1"), 1), ("x = (", 1)):
-        answer.write_text(text)
-        assert course(ROOT, "check", "1.1.1", str(answer)).returncode == status
+    def status(id: str, file: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["utils", "check", id, str(tmp_path / file)])
+        return commands.main()
+
+    for text, exit_status, says in (
+        (right("pass"), 0, "PASS 1.1.1 q_update\n"),
+        (right("return 1"), 1, "FAIL 1.1.1 q_update: "),
+        ("x = (", 1, "FAIL 1.1.1 q_update: SyntaxError: "),
+    ):
+        (tmp_path / "answer.py").write_text(text)
+        assert status("1.1.1", "answer.py") == exit_status
+        assert capsys.readouterr().out.startswith(says)
     notebook = new_notebook(cells=[new_code_cell(right("raise NotImplementedError"))])
     nbformat.write(notebook, tmp_path / "answer.ipynb")
-    assert course(ROOT, "check", "1.1.1", str(tmp_path / "answer.ipynb")).returncode == 2
-    done = course(ROOT, "check", "1.1.2", str(tmp_path / "answer.ipynb"))
-    assert done.returncode == 3
-    assert "has no cell that begins with # EXERCISE 1.1.2" in done.stderr
+    assert status("1.1.1", "answer.ipynb") == 2
+    assert status("1.1.2", "answer.ipynb") == 3
+    assert "has no cell that begins with # EXERCISE 1.1.2" in capsys.readouterr().err
