@@ -38,7 +38,6 @@ def linear_controller(
     return features @ weight.unflatten(-1, (-1, actions)) + bias[:, None]
 
 
-@torch.no_grad()
 def dream_scores(dream: Dream, parameters: Float[Tensor, "P N"], act: Act) -> Float[Tensor, " P"]:
     """What each individual earns on average in a dream of P * R rows, all at once.
 

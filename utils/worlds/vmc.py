@@ -364,14 +364,14 @@ class VMC(nn.Module):
         """A sample of z at `self.temperature`, made from noise that is given.
 
         First `heat`. Then for each latent dimension of its own: the component is the first whose
-        cumulative probability exceeds `lot` (uniform in [0, 1)); z is its mean plus its std times
-        `noise` (standard normal). doomrnn/doomrnn.py, `_step`.
+        cumulative probability exceeds `lot` (uniform in [0, 1)), or the last one where rounding
+        leaves none; z is its mean plus its std times `noise` (standard normal).
+        doomrnn/doomrnn.py, `_step`.
         """
         logits, log_std = heat(logits, log_std, self.temperature)
         reached = (logits - logits.amax(-1, keepdim=True)).exp().cumsum(-1)  # not normalised
+        # A lot of at most 1 - 2^-24 times the sum is less than the sum, in float32 too.
         index = (reached <= lot[..., None] * reached[..., -1:]).sum(-1, keepdim=True)
-        # Rounding can make the last product the sum itself, which then does not exceed it.
-        index = index.clamp(max=mean.shape[-1] - 1)
         chosen, width = mean.gather(-1, index), log_std.gather(-1, index).exp()
         return chosen.squeeze(-1) + width.squeeze(-1) * noise
 
