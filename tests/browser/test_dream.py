@@ -25,7 +25,7 @@ world.temperature = 0.3
 drive = Step(*(rows[None] for rows in car_racing.drive(5, 1)))  # the car stands at the start
 starts = filtered(world, drive, 1)
 game = DreamGame(world, starts, lambda frames: to_numpy(world.spec.observation_space, frames))
-play(game.step, car_racing.KEYS, idle=(0.0, 0.0, 0.0), fps=car_racing.FPS, scale=6)
+play(game.step, car_racing.KEYS, idle=(0.0, 0.0, 0.0), fps=20, scale=6)
 """
 PIXELS = """c => [...c.getContext('2d').getImageData(0, 0, 64, 64).data]"""
 
