@@ -126,8 +126,8 @@ class CellVAE(Vision):
 
     Each of the first `placed` channels holds one object: its cell is a class of H x W. In the other
     channels every cell is on or off by itself. For Breakout: paddle, ball and trail are placed,
-    bricks are not. The reconstruction loss is the negative log-likelihood, in nats; the KL divergence
-    counts a tenth of it, or a ball, which is worth 5 nats, would be cheaper to forget than to code.
+    bricks are not. The reconstruction loss is the negative log-likelihood, in nats; the KL counts a
+    tenth of it, or a ball, which is worth 5 nats, would be cheaper to forget than to code.
 
     Args:
         space: of a frame [H, W, C] of zeros and ones, as the data holds it.
