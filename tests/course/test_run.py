@@ -1,0 +1,94 @@
+"""A whole lesson through papermill, and evidence over seeds: what is finished is not run again."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from tests.conftest import course
+from utils.course import run
+from utils.course.exercise import CourseError
+
+WORDS = 'def f(x):\n    """What it does."""\n    return x + 1  # why'
+
+
+def test_a_run_is_kept_and_its_parameters_are_the_profile(demo: Path) -> None:
+    done = course(demo, "run", "0.1", "--profile", "smoke")
+    assert (done.returncode, done.stdout) == (0, "runs/0.1/smoke/0.1_demo.ipynb\n"), done.stderr
+    file = demo / "runs/0.1/smoke/0.1_demo.ipynb"
+    cells = {tag: c for c in nbformat.read(file, 4).cells for tag in c.metadata.get("tags", [])}
+    assert 'PROFILE = "smoke"' in cells["injected-parameters"].source
+    assert [p.name for p in file.parent.iterdir()] == [file.name]
+    file.write_text("finished")
+    assert "is there already" in course(demo, "run", "0.1", "--profile", "smoke").stdout
+    assert file.read_text() == "finished"
+
+
+@pytest.fixture
+def lesson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
+    """A lesson of three seeds that needs no kernel: what its cells are, and which seeds ran."""
+    state = {"text": "# Words", "code": WORDS, "ran": [], "values": [[1.0], [2.0], [9.0]]}
+
+    def make(id: str, solved: bool) -> nbformat.NotebookNode:
+        setup = new_code_cell("import this", id="setup")
+        cells = [new_markdown_cell(state["text"]), setup, new_code_cell(state["code"])]
+        return new_notebook(cells=cells)
+
+    def run_all(id: str, profile: str, **env: str) -> dict:
+        spent = {"seconds": 1.0, "cpu_seconds": 2.0, "hardware": "abacus", "commit": "c0"}
+        if profile == "evidence":
+            seed = int(env["WM_RUN_SEED"])
+            state["ran"].append(seed)
+            if seed == state.get("killed_at"):
+                raise KeyboardInterrupt
+            claim = run.judge("small", np.array(state["values"][seed]), "<=", 5.0) | {"unit": "m"}
+            about = {"seeds": 3, "together": False, "device": "cpu", "claims": [claim]}
+            Path(env["WM_CLAIMS"]).write_text(json.dumps(about))
+        return spent
+
+    monkeypatch.setattr(run, "ROOT", tmp_path)
+    monkeypatch.setattr(run, "make", make)
+    monkeypatch.setattr(run, "run_all", run_all)
+    return state
+
+
+def test_evidence_merges_its_seeds_and_judges_them_together(lesson: dict) -> None:
+    made = run.evidence("0.1")
+    assert lesson["ran"] == [0, 1, 2]
+    (claim,) = made["claims"]
+    assert (claim["values"], claim["seeds"], claim["estimate"]) == ([1.0, 2.0, 9.0], 3, 4.0)
+    assert not claim["holds"]  # the mean is below the bound, and its interval is not
+    assert (made["seconds"], made["cpu_seconds"], made["device"]) == (3.0, 6.0, "abacus")
+    assert made["run_all"].keys() == {"smoke", "quick"}
+    assert run.stored_evidence("0.1") == made
+
+
+def test_killed_evidence_goes_on_with_the_seed_in_flight(lesson: dict) -> None:
+    lesson["killed_at"] = 1
+    with pytest.raises(KeyboardInterrupt):
+        run.evidence("0.1")
+    del lesson["killed_at"]
+    run.evidence("0.1")
+    assert lesson["ran"] == [0, 1, 1, 2]
+
+
+def test_other_words_are_the_same_text_and_other_code_is_not(lesson: dict) -> None:
+    made = run.evidence("0.1")
+    lesson["text"], lesson["code"] = (
+        "# Other words",
+        WORDS.replace("What", "All").replace("why", ""),
+    )
+    assert run.stored_evidence("0.1") == made
+    lesson["code"] = WORDS.replace("+ 1", "+ 2")
+    with pytest.raises(CourseError, match=r"is of another text of it; run: python -m utils ev"):
+        run.stored_evidence("0.1")
+    run.evidence("0.1")
+    assert lesson["ran"] == [0, 1, 2, 0, 1, 2]
+
+
+def test_no_evidence_is_a_sentence(lesson: dict) -> None:
+    with pytest.raises(CourseError, match=r"has no evidence; run: python -m utils evidence 0\.1"):
+        run.stored_evidence("0.1")
