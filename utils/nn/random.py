@@ -34,7 +34,9 @@ def normal(
 
     `std` broadcasts against `mean`, in the units of the mean (a standard deviation, not a log).
     """
-    shape = torch.broadcast_shapes(mean.shape, getattr(std, "shape", ()))
+    shape = mean.shape
+    if isinstance(std, Tensor) and std.shape != shape:
+        shape = torch.broadcast_shapes(shape, std.shape)  # its first call imports sympy, for long
     noise = _noise(shape, mean, generator).normal_(generator=generator)
     return mean + std * noise.to(mean.device)
 
