@@ -5,7 +5,7 @@ the dream train the critic, and REINFORCE with the critic as baseline trains the
 al. 2025, "Mastering diverse control tasks through world models"; danijar/dreamerv3 at `e3f0224`.
 
 Shape key: N dreams side by side, H imagined steps (row 0 is the start, so H + 1 rows), B batch, T
-time, F features of a state, A actions, V bins.
+time, F features of a state, A actions, O outputs of the actor, V bins.
 """
 
 from __future__ import annotations
@@ -202,19 +202,19 @@ class ActorCritic(nn.Module):
         self._follow()
         starts = {k: v.detach().flatten(0, 1) for k, v in states.items()}
         features, actions = self.imagine(world, starts, generator)
-        with torch.no_grad():
-            reward, discount = world.predict(features)
-        weight = discount.cumprod(1)[:, :-1]  # that the dream has not ended; starts at discount[0]
         log_probs = self.critic(features).log_softmax(-1)
         with torch.no_grad():
-            value = self.two_hot.mean(log_probs)
+            reward, discount = world.predict(features)
+            value, slow = self.two_hot.mean(log_probs), self.slow_value(features)
             returns = lambda_return(reward, discount, value, self.config.lam)
+        weight = discount.cumprod(1)  # that the dream has not ended; the start's own discount, too
         advantage = (returns - value[:, :-1]) / self.range.update(returns)
+        chosen = self.actor(features)[:, :-1], actions
+        replayed = world.features(states), batch, world.discount, returns[:, 0]
         parts = {
-            "actor": self.actor_loss(features[:, :-1], actions, advantage, weight),
-            "critic": self.critic_loss(features[:, :-1], log_probs[:, :-1], returns, weight),
-            "replay value": self.config.replay_value
-            * self.replay_loss(world.features(states), batch, world.discount, returns[:, 0]),
+            "actor": self.actor_loss(*chosen, advantage, weight[:, :-1]),
+            "critic": self.critic_loss(log_probs[:, :-1], returns, slow[:, :-1], weight[:, :-1]),
+            "replay value": self.config.replay_value * self.replay_loss(*replayed),
         }
         metrics = {name: part.detach() for name, part in parts.items()}
         metrics |= {"return": returns.mean(), "range": self.range.high - self.range.low}
@@ -226,28 +226,31 @@ class ActorCritic(nn.Module):
         for slow, fast in zip(self.slow.parameters(), self.critic.parameters(), strict=True):
             slow.lerp_(fast, self.config.slow_rate)
 
+    @torch.no_grad()
+    def slow_value(self, features: Float[Tensor, "*batch F"]) -> Float[Tensor, "*batch"]:
+        """What the slow critic expects."""
+        return self.two_hot.mean(self.slow(features).log_softmax(-1))
+
     def actor_loss(
         self,
-        features: Float[Tensor, "N H F"],
+        outputs: Float[Tensor, "N H O"],
         action: Float[Tensor, "N H A"],
         advantage: Float[Tensor, "N H"],
         weight: Float[Tensor, "N H"],
     ) -> Float[Tensor, ""]:
-        """`-weight (log π(a|s) advantage + entropy scale * entropy)`, a mean over all. REINFORCE:
-        the advantage is a number, not a path for gradients."""
-        log_prob, entropy = self.choice.score(self.actor(features), action)
+        """`-weight (log π(a|s) advantage + entropy scale * entropy)`, a mean over all; `outputs` are
+        the actor's. REINFORCE: the advantage is a number, not a path for gradients."""
+        log_prob, entropy = self.choice.score(outputs, action)
         return -(weight * (log_prob * advantage + self.config.entropy * entropy)).mean()
 
     def critic_loss(
         self,
-        features: Float[Tensor, "*batch F"],
         log_probs: Float[Tensor, "*batch V"],
         returns: Float[Tensor, "*batch"],
+        slow: Float[Tensor, "*batch"],
         weight: Float[Tensor, "*batch"],
     ) -> Float[Tensor, ""]:
         """Cross entropy to the returns, and to what the slow critic expects; a mean over all."""
-        with torch.no_grad():
-            slow = self.two_hot.mean(self.slow(features).log_softmax(-1))
         loss = self.two_hot.loss(log_probs, returns)
         loss = loss + self.config.slow_reg * self.two_hot.loss(log_probs, slow)
         return (weight * loss).mean()
@@ -265,5 +268,5 @@ class ActorCritic(nn.Module):
         discount = gamma * (~batch.terminated).float()
         dreamed = dreamed.view_as(batch.reward)
         returns = lambda_return(batch.reward, discount, dreamed, self.config.lam * (1 - last))
-        log_probs = self.critic(features[:, :-1]).log_softmax(-1)
-        return self.critic_loss(features[:, :-1], log_probs, returns, 1 - last[:, :-1])
+        log_probs, slow = self.critic(features).log_softmax(-1), self.slow_value(features)
+        return self.critic_loss(log_probs[:, :-1], returns, slow[:, :-1], 1 - last[:, :-1])

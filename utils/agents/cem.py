@@ -37,7 +37,7 @@ def candidate_returns(
     dreamt = rollout(
         world, starts, actions.flatten(0, 1), H, generator=generator, read=lambda state: None
     )
-    return dreamt.reward.sum(-1).view(B, J)
+    return dreamt.reward.sum(1).view(B, J)
 
 
 def refit(
@@ -68,7 +68,8 @@ def cem(
     refits mean and std to the elites among them (`refit`). The plan is the last mean, not the best
     candidate.
     """
-    mean, std = torch.zeros_like(noise[0, :, 0]), torch.ones_like(noise[0, :, 0])
+    _, B, _, H, A = noise.shape
+    mean, std = noise.new_zeros(B, H, A), noise.new_ones(B, H, A)
     for draw in noise:
         actions = (mean[:, None] + std[:, None] * draw).clamp(-1.0, 1.0)
         mean, std = refit(actions, score(actions), elites)

@@ -28,7 +28,7 @@ def surprise(world, data: Step) -> Float[Tensor, "B T"]:
     errors = [torch.zeros_like(data.reward[:, 0])]
     for step in rows[1:]:
         predicted = world.decode(world.imagine(state, step.action).state)
-        error = (predicted - step.observation).square().mean(-1)
+        error = (predicted - step.observation).square().mean(1)
         errors.append(error.masked_fill(step.first, 0.0))
         state = world.observe(state, step)
     return torch.stack(errors, 1)

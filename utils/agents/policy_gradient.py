@@ -32,7 +32,7 @@ def leave_one_out(value: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
 
     It may be anything that does not depend on the row's own action; its own return does.
     """
-    return (value.sum(0, keepdim=True) - value) / (len(value) - 1)
+    return (value.sum(0) - value) / (len(value) - 1)
 
 
 def reinforce_loss(

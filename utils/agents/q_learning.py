@@ -78,10 +78,11 @@ def plan(
 ) -> Int[Tensor, "N B"]:
     """Dyna-Q's planning: N Q-learning updates of every agent from imagined steps, in place.
 
-    `model.draw` turns the first noise into N pairs (state, action) that the agent has tried;
-    `model.predict(state, action, noise)` says with the second what follows them. Then `q_update` is
-    applied to one imagined step after the other, so that each sees the values that the one before
-    has left. Returns the states that were visited in imagination. Section 8.2, step (f).
+    `model.draw` turns the first noise into N pairs that the agent has tried: state and action, each
+    [N, B]. `model.predict(state, action, noise)` says with the second what follows them: reward,
+    next state and terminated, each [N, B]. Then `q_update` is applied to one imagined step [B]
+    after the other, so that each sees the values that the one before has left. Returns the states
+    that were visited in imagination, [N, B]. Section 8.2, step (f).
     """
     state, action = model.draw(noise[0])
     imagined = model.predict(state, action, noise[1])
@@ -103,9 +104,10 @@ def plan_curious(
     Two things differ. Any of the A actions is imagined in a state that was visited, tried or not:
     `model.draw` with the first noise gives the state, the second noise u the action floor(A u), the
     third what follows (of an untried pair the model says that it leads back to the same state with
-    reward 0). And the imagined reward is `R + kappa sqrt(tau)`, where tau counts the real steps
-    since the pair was last tried, `model.clock - model.last`; the agent's real update gets no such
-    bonus. Returns the states that were visited in imagination. Section 8.3.
+    reward 0); all are [N, B]. And the imagined reward is `R + kappa sqrt(tau)`, where tau counts
+    the real steps since the pair was last tried, `model.clock - model.last`; the agent's real
+    update gets no such bonus. Returns the states that were visited in imagination, [N, B].
+    Section 8.3.
     """
     rows = torch.arange(len(q), device=q.device)
     state, _ = model.draw(noise[0])

@@ -54,7 +54,7 @@ class LSTM(Gates):
         """
         blocks = linear(x, self.weight_ih, self.bias_ih)
         blocks = blocks + linear(hidden, self.weight_hh, self.bias_hh)
-        i, f, g, o = blocks.chunk(4, -1)
+        i, f, g, o = blocks.chunk(4, 1)
         cell = f.sigmoid() * cell + i.sigmoid() * g.tanh()
         return o.sigmoid() * cell.tanh(), cell
 
@@ -79,8 +79,8 @@ class GRU(Gates):
         The weights are `self.weight_ih` [3D, I], `self.weight_hh` [3D, D], `self.bias_ih` and
         `self.bias_hh` [3D], blocks in the order r, z, n, as in `nn.GRUCell`.
         """
-        seen_r, seen_z, seen_n = linear(x, self.weight_ih, self.bias_ih).chunk(3, -1)
-        kept_r, kept_z, kept_n = linear(hidden, self.weight_hh, self.bias_hh).chunk(3, -1)
+        seen_r, seen_z, seen_n = linear(x, self.weight_ih, self.bias_ih).chunk(3, 1)
+        kept_r, kept_z, kept_n = linear(hidden, self.weight_hh, self.bias_hh).chunk(3, 1)
         r = (seen_r + kept_r).sigmoid()
         z = (seen_z + kept_z).sigmoid()
         n = (seen_n + r * kept_n).tanh()

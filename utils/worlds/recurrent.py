@@ -98,10 +98,10 @@ class Recurrent(nn.Module):
         """
         x = state["observation"]
         seen = SHARP * x
-        inputs = torch.cat([seen, action], -1)
+        inputs = torch.cat([seen, action], 1)
         hidden, cell = self.cell(inputs, state["hidden"], state["cell"])
-        out = self.heads(torch.cat([hidden, seen], -1))
-        size = x.shape[-1]
+        out = self.heads(torch.cat([hidden, seen], 1))
+        size = x.shape[1]
         after = {"hidden": hidden, "cell": cell, "observation": x + self.change * out[:, :size]}
         cont = out[:, size + 1].sigmoid() if self.spec.cont else None
         return Dreamt(after, self.pain * out[:, size], cont)
