@@ -24,13 +24,14 @@ ACTION = Box(-1, 1, (1,), np.float32)  # has no effect: always 0
 
 
 def cue_and_coin(batch: int, generator: torch.Generator | None = None) -> Step:
-    """B sequences `[B, 10, ...]`, without reward and without an end."""
-    signs = torch.randint(2, (batch, 1 + LENGTH), generator=generator) * 2.0 - 1.0
+    """B sequences `[B, 10, ...]` on the generator's device, without reward and without an end."""
+    device = "cpu" if generator is None else generator.device
+    signs = torch.randint(2, (batch, 1 + LENGTH), generator=generator, device=device) * 2.0 - 1.0
     cue = signs[:, :1].repeat(1, LENGTH)
     cue[:, 1 : 1 + HIDDEN] = 0.0
     observation = torch.stack([cue, signs[:, 1:]], -1)
-    zeros = torch.zeros(batch, LENGTH)
-    first = torch.zeros(batch, LENGTH, dtype=torch.bool)
+    zeros = torch.zeros_like(cue)
+    first = torch.zeros_like(cue, dtype=torch.bool)
     first[:, 0] = True
     return Step(observation, zeros[..., None], zeros.clone(), first, torch.zeros_like(first))
 

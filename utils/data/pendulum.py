@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box
 from gymnasium.vector import SyncVectorEnv
-from gymnasium.wrappers import RescaleAction
 from jaxtyping import Float
 from torch import Tensor
 
@@ -20,7 +19,8 @@ from utils.world import Dreamt, Spec, State, Step
 
 REPEAT = 2  # frames that an action lasts: an episode of 200 frames has 100 decisions
 OBSERVATION = Box(np.float32([-1, -1, -8]), np.float32([1, 1, 8]))  # cos, sin, angular velocity
-ACTION = Box(-1, 1, (1,), np.float32)  # in units of the largest torque
+ACTION = Box(-1, 1, (1,), np.float32)
+TORQUE = 2.0  # the largest
 
 
 class Repeat(gym.Wrapper):
@@ -40,11 +40,20 @@ class Repeat(gym.Wrapper):
         return observation, total, terminated, truncated, info
 
 
+class Motor(gym.ActionWrapper):
+    """Actions from -1 to 1, in units of the largest torque."""
+
+    def __init__(self, env: gym.Env) -> None:
+        super().__init__(env)
+        self.action_space = ACTION
+
+    def action(self, action):
+        return TORQUE * action
+
+
 def pendulums(batch: int) -> SyncVectorEnv:
     """`batch` pendulums side by side; episodes of 100 decisions, returns as in Pendulum-v1."""
-    return SyncVectorEnv(
-        [lambda: RescaleAction(Repeat(gym.make("Pendulum-v1"), REPEAT), -1.0, 1.0)] * batch
-    )
+    return SyncVectorEnv([lambda: Motor(Repeat(gym.make("Pendulum-v1"), REPEAT))] * batch)
 
 
 class ExactPendulum:
@@ -77,9 +86,9 @@ class ExactPendulum:
         generator: torch.Generator | None = None,
         mode: bool = False,
     ) -> Dreamt:
-        """The frames that one action lasts. An angle of 0 is upright, a torque is 2 at most."""
+        """The frames that one action lasts. An angle of 0 is upright."""
         angle, velocity, reward = state["angle"], state["velocity"], 0.0
-        torque = 2 * action.squeeze(-1).clamp(-1, 1)
+        torque = TORQUE * action.squeeze(-1).clamp(-1, 1)
         for _ in range(REPEAT):
             lean = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
             reward = reward - lean.square() - 0.1 * velocity.square() - 0.001 * torque.square()

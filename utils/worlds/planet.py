@@ -18,14 +18,15 @@ from itertools import pairwise
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, MultiBinary
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from utils.nn.codec import Bits, is_image
 from utils.nn.conv import decoder_64, encoder_64
 from utils.nn.random import normal
-from utils.world import Dreamt, Spec, State, Step
+from utils.world import Dreamt, Spec, State, Step, World
 from utils.worlds.rssm import RSSM
 
 
@@ -146,14 +147,13 @@ class Posterior(nn.Module):
 
 
 class Vectors(nn.Module):
-    """Observations of a few numbers, or of cells: a Gaussian of standard deviation `noise` around
-    each. Numbers count in units of the space's bounds, where it has any."""
+    """Observations of a few numbers: a Gaussian of standard deviation `noise` around each, where a
+    number counts in units of the space's bound, if it has one."""
 
-    def __init__(self, space: gym.Space, features: int, config: Config) -> None:
+    def __init__(self, space: Box, features: int, config: Config) -> None:
         super().__init__()
         self.shape, self.size, self.noise = space.shape, config.units, config.noise
-        bound = space.high if isinstance(space, Box) else np.ones(self.shape)
-        bound = np.where(np.abs(bound) < 1e6, bound, 1.0)
+        bound = np.where(np.abs(space.high) < 1e6, space.high, 1.0)
         self.register_buffer("scale", torch.as_tensor(bound, dtype=torch.float32).flatten())
         numbers = math.prod(self.shape)
         self.encoder = dense(numbers, config.units, config.layers - 1, config.units)
@@ -183,7 +183,7 @@ class Pictures(nn.Module):
     """Frames [64, 64, 3] of uint8: a Gaussian of standard deviation 1 around each intensity, which
     is counted from -1/2 to 1/2."""
 
-    def __init__(self, space: gym.Space, features: int, config: Config) -> None:
+    def __init__(self, space: Box, features: int, config: Config) -> None:
         super().__init__()
         if space.shape != (64, 64, 3):
             raise ValueError(f"PlaNet sees pictures of 64 x 64 x 3, not of {space.shape}.")
@@ -231,8 +231,7 @@ class PlaNet(nn.Module):
         self.config = config
         self.spec = Spec(observation_space, action_space, cont=False)
         deter, hidden, size = config.deter, config.hidden, config.deter + config.stoch
-        pictures = observation_space.dtype == np.uint8 and len(observation_space.shape) == 3
-        self.codec = (Pictures if pictures else Vectors)(observation_space, size, config)
+        self.codec = self._codec(observation_space, size)
         self.rssm = rssm(
             cell(deter, config.stoch, self.spec.action_size, hidden),
             prior=dense(deter, hidden, 1, 2 * config.stoch),
@@ -240,6 +239,11 @@ class PlaNet(nn.Module):
             latent=latent(config.stoch, config.min_std),
         )
         self.reward = dense(size, config.units, config.layers, 1)
+
+    def _codec(self, space: gym.Space, features: int) -> nn.Module:
+        if isinstance(space, MultiBinary):
+            return Bits(space.shape, features, self.config.units)
+        return (Pictures if is_image(space) else Vectors)(space, features, self.config)
 
     def initial(self, batch: int) -> State:
         return self.rssm.initial(batch)
@@ -327,7 +331,7 @@ class PlaNet(nn.Module):
 
 
 def open_loop(
-    world: PlaNet, windows: Step, context: int, generator: torch.Generator | None = None
+    world: World, windows: Step, context: int, generator: torch.Generator | None = None
 ) -> Float[Tensor, "B H *shape"]:
     """What a world expects to see after `context` rows of windows `[B, context + H, ...]`.
 
