@@ -36,9 +36,9 @@ def pair(action=TWO, **changes):
 
 
 def bare(bins, actions, **changes):
-    """An actor-critic whose networks pass on what they are given, as logits."""
+    """An actor-critic whose critics pass on what they are given, as logits."""
     behaviour = ActorCritic(4, Discrete(actions), Config(units=4, layers=1, bins=bins, **changes))
-    behaviour.actor = behaviour.critic = behaviour.slow = nn.Identity()
+    behaviour.critic = behaviour.slow = nn.Identity()
     return behaviour
 
 
@@ -106,7 +106,7 @@ def test_weights_start_at_the_discount_of_the_start():
     world, behaviour = pair()
     seen = {}
     world.predict = lambda features: (features[..., 0] * 0, features[..., 0] * 0 + 0.5)
-    behaviour.actor_loss = lambda f, a, advantage, weight: seen.setdefault("w", weight).sum() * 0
+    behaviour.actor_loss = lambda o, a, advantage, weight: seen.setdefault("w", weight).sum() * 0
     batch = random_steps(world.spec)
     behaviour.loss(world, world.filter(batch)[0], batch, torch.Generator().manual_seed(0))
     assert seen["w"][0].tolist() == [0.5, 0.25, 0.125, 0.0625, 0.03125]
@@ -137,10 +137,9 @@ def test_losses_and_gradients_are_the_official_ones():
     )
     close(actor, expected["policy_loss"].mean(), rtol=1e-4, atol=1e-5)
     mean, deviation = moments(returns)
-    behaviour.slow = Says(given["slow_logits"][:, :-1])
-    critic = behaviour.critic_loss(
-        value_logits, log_probs[:, :-1], (returns - mean) / deviation, weight
-    )
+    behaviour.slow, target = Says(given["slow_logits"]), (returns - mean) / deviation
+    expects = behaviour.slow_value(value_logits)[:, :-1]
+    critic = behaviour.critic_loss(log_probs[:, :-1], target, expects, weight)
     close(critic, expected["value_loss"].mean(), rtol=1e-4, atol=1e-5)
     found = torch.autograd.grad(actor + critic, (value_logits, policy_logits))
     for name, gradient in zip(("value", "policy"), found, strict=True):
@@ -151,7 +150,7 @@ def test_the_critic_s_loss_on_replay_is_the_official_one():
     given, expected = official("dreamerv3_replay_value_loss")
     behaviour = bare(21, 2)
     behaviour.two_hot.bins = given["bins"]
-    behaviour.slow = Says(given["slow_logits"][:, :-1])
+    behaviour.slow = Says(given["slow_logits"])
     logits = given["value_logits"].requires_grad_()
     # Their `last` of the last row counts for nothing, and ours is not known.
     first = torch.cat([torch.zeros(3, 1, dtype=torch.bool), given["last"][:, :-1]], 1)

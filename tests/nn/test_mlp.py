@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from tests.official import close, official
-from utils.nn.mlp import BlockLinear, Linear, RMSNorm, mlp
+from utils.nn.mlp import Activate, BlockLinear, FastActivate, Linear, RMSNorm, mlp
 
 torch.set_num_threads(1)
 
@@ -21,16 +22,26 @@ def test_rms_norm_is_the_official_one():
     close(norm.weight.grad, expected["dscale"], atol=1e-5)
 
 
-def test_rms_norm_is_plain_autograd_to_float64():
+def test_the_fast_activation_is_norm_and_silu_in_values_and_gradients():
     generator = torch.Generator().manual_seed(0)
-    norm = RMSNorm(6).double()
-    norm.weight.data = torch.randn(6, generator=generator, dtype=torch.float64)
-    x = torch.randn(2, 5, 6, generator=generator, dtype=torch.float64, requires_grad=True)
-    torch.autograd.gradcheck(
-        lambda x, w: torch.func.functional_call(norm, {"weight": w}, x), (x, norm.weight)
-    )
-    plain = x / (x.square().mean(-1, keepdim=True) + 1e-4).sqrt() * norm.weight
-    assert torch.allclose(norm(x), plain)
+    layer = Activate(6).double()
+    layer.norm.weight.data = torch.randn(6, generator=generator, dtype=torch.float64)
+    x = torch.randn(2, 5, 6, generator=generator, dtype=torch.float64)
+    x[0, 0] = 0  # only eps keeps this row from dividing by zero
+    x[0, 1] *= 1e3
+    x.requires_grad_()
+    upstream = torch.randn(2, 5, 6, generator=generator, dtype=torch.float64)
+    found = []
+    for y in (layer(x), F.silu(layer.norm(x))):
+        found.append([y, *torch.autograd.grad((upstream * y).sum(), (x, layer.norm.weight))])
+    for fast, plain in zip(*found, strict=True):
+        assert torch.allclose(fast, plain, rtol=1e-10, atol=1e-12)
+    fast = FastActivate.apply
+    assert torch.autograd.gradcheck(lambda x, w: fast(x, w, 1e-4), (x, layer.norm.weight))
+    before = x.detach().clone()
+    with torch.no_grad():
+        layer(x)
+    assert torch.equal(before, x)
 
 
 def test_linear_starts_with_the_variance_of_its_fan_in():

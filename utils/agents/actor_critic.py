@@ -238,8 +238,8 @@ class ActorCritic(nn.Module):
         advantage: Float[Tensor, "N H"],
         weight: Float[Tensor, "N H"],
     ) -> Float[Tensor, ""]:
-        """`-weight (log π(a|s) advantage + entropy scale * entropy)`, a mean over all; `outputs` are
-        the actor's. REINFORCE: the advantage is a number, not a path for gradients."""
+        """`-weight (log π(a|s) advantage + entropy scale * entropy)`, a mean over all; `outputs`
+        are the actor's. REINFORCE: the advantage is a number, not a path for gradients."""
         log_prob, entropy = self.choice.score(outputs, action)
         return -(weight * (log_prob * advantage + self.config.entropy * entropy)).mean()
 

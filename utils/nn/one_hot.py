@@ -8,9 +8,9 @@ Shape key: K classes.
 
 from __future__ import annotations
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 
 def unimix(logits: Float[Tensor, "*shape K"], share: float) -> Float[Tensor, "*shape K"]:
@@ -41,5 +41,7 @@ def straight_through(
 
     Forward the value is `one_hot(index)`; backward it is as if it had been `probability`.
     """
-    hot = one_hot(index, probability.shape[-1]).to(probability.dtype)
+    hot = torch.zeros_like(probability).scatter_(-1, index[..., None], 1.0)
+    if not probability.requires_grad:
+        return hot
     return hot + (probability - probability.detach())

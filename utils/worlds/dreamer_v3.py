@@ -1,6 +1,30 @@
 """DreamerV3: one configuration for every task (Hafner, Pasukonis, Ba, Lillicrap, "Mastering diverse
-control tasks through world models", Nature 2025). The code followed is danijar/dreamerv3 at
-`e3f0224`.
+control tasks through world models", Nature 2025). Actor and critic: `utils/agents/actor_critic.py`.
+
+The code followed is danijar/dreamerv3 at `e3f0224`, habits included that the paper does not tell:
+
+- Continuation learns gamma (1 - terminated), not 1 - terminated: the discount is in its target.
+- A start's own discount weighs all of its dream, so nothing is learned from terminal starts.
+- The policy over discrete actions has no uniform mixture, though its options ask for one.
+- Returns bootstrap from the fast critic; the slow one is only a second target.
+- The range of returns starts at 0 and is not corrected for that.
+- The critic's returns on replay bootstrap after every step from dreamed returns, and its gradient
+  there reaches the world model.
+- A block of weights starts as if each of its units saw all inputs, not only those of the block.
+- Gradients are clipped by the norm of whole tensors; the first step of the optimiser has rate 0.
+- The policy samples, also when it is judged.
+
+What differs here:
+
+| official head | here | why |
+|---|---|---|
+| 5x5 convolutions at full resolution, max-pooled | 4x4 with stride 2, as in 2023 | time |
+| first row of a training sequence counts as an episode's first | as any other row | so do tests |
+| sequences start from latents stored in replay | from zeros, as in 2023 | a simpler replay |
+| each new sequence is trained on once, then uniform replay | uniform replay | the same |
+| bfloat16 | float32 | CPUs |
+| binary observations as two classes | as one logit | half the outputs |
+| any number of observations and actions by name | one of each | lessons need no more |
 
 Shape key: B batch, T time, A actions, F features of a state, D deterministic features, U hidden
 units, L logits of all latents, G blocks.
