@@ -8,6 +8,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from torch import Tensor
 
 from utils.data.tables import MOVES, Table
@@ -22,6 +24,7 @@ COLOURS = {
     "edge": (225, 225, 225),
     "blocked": (70, 70, 70),
     "unknown": (230, 159, 0),
+    "unseen": (200, 200, 200),
 }
 
 
@@ -62,6 +65,21 @@ def draw_arrows(ax: Axes, table: Table, q: Float[Tensor, "S A"]) -> None:
             ax.quiver(x, y, 0.42 * column, 0.42 * row, **arrow, width=0.008, color="#222222")
 
 
+def draw_legend(figure: Figure) -> None:
+    """Says below a figure what the colours of `frame` and `model_frame` mean."""
+    means = {
+        "agent": "agent",
+        "goal": "goal",
+        "wall": "wall, or a move that leads nowhere",
+        "unknown": "a move never tried",
+        "unseen": "no move tried",
+    }
+    boxes = [Patch(color=np.divide(COLOURS[k], 255), label=words) for k, words in means.items()]
+    look = {"fontsize": 8, "handlelength": 1, "handleheight": 1, "columnspacing": 1.2}
+    figure.set_figheight(figure.get_figheight() + 0.35)
+    figure.legend(handles=boxes, loc="outside lower center", ncols=len(boxes), **look)
+
+
 def frame(table: Table, cell: int) -> UInt8[np.ndarray, "H W 3"]:
     """The maze as it is, with the agent in a cell."""
     rows, columns = table.walls.shape
@@ -84,7 +102,7 @@ def model_frame(model: Tabular, seed: int, columns: int, cell: int) -> UInt8[np.
     ended = model.terminated[seed].cpu().numpy()
     states = len(after)
     picture = np.full((states, 3), COLOURS["free"], np.uint8)
-    picture[~tried.any(1)] = (200, 200, 200)
+    picture[~tried.any(1)] = COLOURS["unseen"]
     picture[after[ended & tried]] = COLOURS["goal"]
     picture = _edges(_enlarged(picture.reshape(-1, columns, 3)))
     for action, (down, right) in enumerate(MOVES.values()):

@@ -72,7 +72,8 @@ class Tabular(nn.Module):
         [B, S, A]) becomes what was just seen, `self.tried` says that the pair was tried and
         `self.last` when: the clock's new time. No other entry changes. A pair that was not tried
         before is also appended to the list that `draw` draws from: `self.pairs[b, self.number[b]]`
-        becomes (state, action), and `self.number[b]` grows by 1. Section 8.2, step (e).
+        becomes (state, action), and `self.number[b]` grows by 1. Returns nothing. Section 8.2, step
+        (e).
         """
         rows = torch.arange(len(state), device=state.device)
         self.pairs[rows, self.number] = torch.stack([state, action], -1)
@@ -190,7 +191,8 @@ class Counts(Tabular):
         """Count one real step of every seed, in place. Row b belongs to the model of seed b.
 
         `count` of (state, action, next_state) grows by 1; `gain` and `ended` of it become what was
-        seen. What `Tabular.learn` remembers stays up to date too (clock, tried, last).
+        seen. What `Tabular.learn` remembers stays up to date too (clock, tried, last). Returns
+        nothing.
         """
         Tabular.learn(self, state, action, reward, next_state, terminated)
         rows = torch.arange(len(state), device=state.device)
