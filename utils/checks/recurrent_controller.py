@@ -70,7 +70,7 @@ def lstm_of_torch(self, x, hidden, cell):
 
 @exercise(
     "1.2.1",
-    recurrent.LSTM.forward,
+    recurrent.LSTM.lstm_step,
     points=3,
     difficulty=2,
     minutes=20,
@@ -142,7 +142,7 @@ def gru_of_torch(self, x, hidden):
 
 @exercise(
     "1.2.2",
-    recurrent.GRU.forward,
+    recurrent.GRU.gru_step,
     core=False,
     points=2,
     difficulty=2,

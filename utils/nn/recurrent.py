@@ -36,7 +36,10 @@ class LSTM(Gates):
     def __init__(self, inputs: int, units: int) -> None:
         Gates.__init__(self, 4, inputs, units)
 
-    def forward(
+    def forward(self, x: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+        return self.lstm_step(x, hidden, cell)
+
+    def lstm_step(
         self,
         x: Float[Tensor, "B I"],
         hidden: Float[Tensor, "B D"],
@@ -65,7 +68,10 @@ class GRU(Gates):
     def __init__(self, inputs: int, units: int) -> None:
         Gates.__init__(self, 3, inputs, units)
 
-    def forward(
+    def forward(self, x: Tensor, hidden: Tensor) -> Tensor:
+        return self.gru_step(x, hidden)
+
+    def gru_step(
         self, x: Float[Tensor, "B I"], hidden: Float[Tensor, "B D"]
     ) -> Float[Tensor, "B D"]:
         """One step in time: the new hidden.
