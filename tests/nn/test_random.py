@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from utils.nn.random import bernoulli, categorical, normal
+from utils.nn.random import bernoulli, categorical, dirichlet, gumbel, normal
 
 torch.set_num_threads(1)
 N = 20000
@@ -47,14 +47,33 @@ def test_bernoulli_has_its_probability_and_its_limits():
     assert abs(share[1] - 0.3) < 0.015
 
 
-SAMPLERS = [
-    lambda x, generator: normal(x, 1.0, generator),
-    categorical,
-    lambda x, generator: bernoulli(x.sigmoid(), generator),
-]
+def test_gumbel_noise_turns_an_arg_max_into_a_draw():
+    logits = torch.tensor([0.0, 1.0, 2.0]).expand(N, 3)
+    noise = gumbel(logits.shape, logits, seeded())
+    assert abs(noise.mean() - 0.5772) < 0.02  # Euler's constant
+    share = torch.nn.functional.one_hot((logits + noise).argmax(-1), 3).float().mean(0)
+    assert torch.allclose(share, logits[0].softmax(-1), atol=0.015)
 
 
-@pytest.mark.parametrize("sample", SAMPLERS, ids=["normal", "categorical", "bernoulli"])
+def test_dirichlet_has_its_mean_and_its_variance():
+    for alpha in (0.03, 0.3, 2.0):
+        draw = dirichlet(torch.full((N, 4), alpha) * torch.tensor([1.0, 1, 0, 1]), seeded())
+        assert torch.allclose(draw.sum(-1), torch.ones(N))
+        assert (draw[:, 2] == 0).all()
+        mean, variance = 1 / 3, (1 / 3) * (2 / 3) / (3 * alpha + 1)
+        assert torch.allclose(draw.mean(0)[[0, 1, 3]], torch.tensor(mean), atol=0.015)
+        assert torch.allclose(draw.var(0)[[0, 1, 3]], torch.tensor(variance), atol=0.01)
+
+
+SAMPLERS = {
+    "normal": lambda x, generator: normal(x, 1.0, generator),
+    "categorical": categorical,
+    "bernoulli": lambda x, generator: bernoulli(x.sigmoid(), generator),
+    "dirichlet": lambda x, generator: dirichlet(x.exp(), generator),
+}
+
+
+@pytest.mark.parametrize("sample", SAMPLERS.values(), ids=SAMPLERS)
 def test_samples_depend_on_their_generator_and_their_own_row(sample):
     x = torch.randn(64, 5, generator=seeded(9))
     ambient = torch.get_rng_state()
@@ -71,13 +90,13 @@ def test_samples_depend_on_their_generator_and_their_own_row(sample):
     assert torch.equal(generators[0].get_state(), generators[1].get_state())
 
 
-@pytest.mark.parametrize("sample", SAMPLERS, ids=["normal", "categorical", "bernoulli"])
+@pytest.mark.parametrize("sample", SAMPLERS.values(), ids=SAMPLERS)
 def test_a_cpu_generator_serves_every_device(sample):
     assert sample(torch.zeros(4, 3, device="meta"), seeded()).device.type == "meta"
     assert sample(torch.zeros(4, 3, device="meta"), None).device.type == "meta"
 
 
-@pytest.mark.parametrize("sample", SAMPLERS, ids=["normal", "categorical", "bernoulli"])
+@pytest.mark.parametrize("sample", SAMPLERS.values(), ids=SAMPLERS)
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_gpu(sample):
     x = torch.zeros(400, 3)

@@ -62,6 +62,39 @@ def categorical(
     return (logits - noise.log().to(logits.device)).argmax(-1)
 
 
+def gumbel(
+    shape: Sequence[int], like: Tensor, generator: torch.Generator | None = None
+) -> Float[Tensor, "*shape"]:
+    """Standard Gumbel noise: the arg max of logits plus noise is a draw from their softmax, the k
+    largest are k draws without replacement."""
+    noise = _noise(shape, like, generator).exponential_(generator=generator)
+    return -noise.clamp_(min=torch.finfo(noise.dtype).tiny).log().to(like.device)
+
+
+def dirichlet(
+    concentration: Float[Tensor, "*shape V"], generator: torch.Generator | None = None
+) -> Float[Tensor, "*shape V"]:
+    """A draw from the Dirichlet distribution: shares that sum to 1. Where the concentration is 0,
+    so is the share, and the others are as if it was not there; at least one must be positive.
+
+    Shares are those of gamma variables: Gamma(a) is Gamma(a + 1) times `U^(1/a)`, and Gamma(a + 1)
+    is drawn by rejection (Marsaglia and Tsang 2000). Of 8 tries, each good with more than 95 %, the
+    first good one is taken, so that how much noise is drawn never depends on luck. In logarithms,
+    because with a small `a` most of the gammas are less than the smallest float.
+    """
+    tries = concentration.expand(8, *concentration.shape)
+    tiny = torch.finfo(concentration.dtype).tiny
+    x, u = normal(torch.zeros_like(tries), 1.0, generator), uniform(tries.shape, tries, generator)
+    d = tries + 2 / 3
+    v = (1 + x / (9 * d).sqrt()).pow(3)
+    log_v = v.clamp(min=tiny).log()
+    good = (v > 0) & (u.log() < x.square() / 2 + d * (1 - v + log_v))
+    log_gamma = (d.log() + log_v).gather(0, good.float().argmax(0, keepdim=True)).squeeze(0)
+    power = uniform(concentration.shape, concentration, generator).clamp(min=tiny)
+    log_gamma = log_gamma + power.log() / concentration
+    return log_gamma.masked_fill(concentration == 0, -torch.inf).softmax(-1)
+
+
 def bernoulli(
     probability: Float[Tensor, "*shape"], generator: torch.Generator | None = None
 ) -> Bool[Tensor, "*shape"]:
