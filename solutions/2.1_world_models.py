@@ -37,6 +37,7 @@
 PROFILE = None  # smoke, quick or full; None: the environment variable WM_PROFILE, else quick
 
 # %%
+import copy
 import math
 from functools import partial
 
@@ -53,7 +54,6 @@ from torch.nn.functional import one_hot
 from utils.agents.evolution import Act, Score, controller_size, real_scores
 from utils.course import store
 from utils.course.check import check, hint, mine
-from utils.course.exercise import ROOT
 from utils.course.lesson import begin, claim
 from utils.course.play import play
 from utils.course.show import LivePlot, diagram, film_strip, progress
@@ -62,7 +62,6 @@ from utils.data.sequences import sample_windows
 from utils.evaluate import breakout, ladder
 from utils.evaluate.playing import DreamGame
 from utils.nn.gaussian import LOG_TWO_PI, kl_to_unit, log_prob
-from utils.nn.random import normal
 from utils.world import Dream, State, Step, rollout, where
 from utils.worlds import vmc
 from utils.worlds.vmc import CellVAE, ConvVAE, Direct, VMCConfig
@@ -99,7 +98,7 @@ diagram(
         ("v", "m", "z"),
         ("m", "c", "h", 0.25),
         ("c", "m", "a", 0.25),
-        ("c", "world", "a", 0.4),
+        ("c", "world", "a", -0.22),
     ],
     spacing=(2.3, 1.35),
 )
@@ -141,6 +140,7 @@ diagram(
 # | M: start of an episode | h = 0 | h = 0 | h is what the LSTM makes of zeros |
 # | C reads | [z, h] | car [z, h]; Doom [z, c, h] | [z, h], and in the dodge game z |
 # | C: evolution | CMA-ES, population 64, 16 roll-outs each | the same | the library `cma`, 16 and 16, all roll-outs in one tensor |
+# | C: large weights | not said | cost a little (weight decay 0.005 in its PEPG and OpenES) | cost a little, in the dodge game |
 # | temperature | logits / τ, std · √τ | the same | the same |
 
 # %% [markdown]
@@ -154,7 +154,7 @@ diagram(
 drives = lesson.pick(smoke=1, quick=6, full=120)
 rows_of_each = lesson.pick(smoke=24, quick=150, full=250)
 recorded = car_racing.record(
-    lesson.folder / "car_racing", range(1000, 1000 + drives), rows_of_each, workers=1
+    lesson.folder / "car_racing", range(1001, 1001 + drives), rows_of_each, workers=1
 )
 road = car_racing.together(progress(recorded, "drive", total=drives))
 frames = road.observation.flatten(0, 1)
@@ -201,15 +201,16 @@ vae_loss = check("2.1.2")
 
 # %%
 generator = torch.Generator().manual_seed(seed)
-fresh = ConvVAE(latent=32, depth=16)
+fresh = ConvVAE(latent=32, depth=lesson.pick(quick=16, full=32)).to(lesson.device)
 adam = torch.optim.Adam(fresh.parameters(), 2e-3, fused=True)
-steps = lesson.pick(smoke=2, quick=100, full=3000)
-begun = fresh.expected(fresh.encode(frames[:1], mode=True)).detach()
+steps = lesson.pick(smoke=2, quick=400, full=3000)
 with LivePlot("step", **{"squared error of a frame": ["error"], "KL, nats": ["kl"]}) as plot:
     for step in progress(range(steps), "V"):
-        batch = frames[torch.randint(len(frames), (32,), generator=generator)]
+        some = torch.randint(len(frames), (16,), generator=generator)
+        batch = frames[some].to(lesson.device)
         mean, log_variance = fresh.posterior(batch)
-        z = reparameterise(mean, log_variance, torch.randn(mean.shape, generator=generator))
+        noise = torch.randn(mean.shape, generator=generator).to(lesson.device)
+        z = reparameterise(mean, log_variance, noise)
         picture, target = fresh.picture(z), batch.float() / 255
         loss = vae_loss(target, picture, mean, log_variance)
         adam.zero_grad()
@@ -220,30 +221,31 @@ with LivePlot("step", **{"squared error of a frame": ["error"], "KL, nats": ["kl
             plot.add(step, error=error, kl=kl_to_unit(mean, log_variance).mean())
 
 # %% [markdown]
-# The rest of the way takes twenty minutes: 3,000 steps for V and 5,000 for M. They are done. The
+# The rest of the way takes ten minutes: 3,000 steps for V and 5,000 for M. They are done. The
 # checkpoint in `assets` was made by `python -m assets.car_racing`, with the same losses, from other
-# drives. Its card says how, and what it is worth.
+# drives. Its card says how, and what it is worth. (The full profile goes all the way itself.)
 
 # %%
 path = ROOT / "assets/2.1_car_racing.safetensors"
 stored, card = store.load(path), store.card(path)
 print(f"{card['command']}: {card['seconds'] / 60:.0f} minutes on {card['device']}")
-vision = ConvVAE(**stored["vision"])
 
 
 class VMC(vmc.VMC):
     """V and M as one world, with your methods in it."""
 
 
+fresh, full = fresh.cpu(), lesson.profile == "full"
+vision = fresh if full else ConvVAE(**stored["vision"])
 car = VMC(vision, car_racing.ACTIONS, VMCConfig(**stored["memory"]))
-car.load_state_dict(stored["weights"])
+if not full:
+    car.load_state_dict(stored["weights"])
 
 some = frames[:: max(1, len(frames) // 8)][:8]
-with torch.no_grad():
-    films = {"frame": some}
-    for name, eyes in ((f"V after {steps} steps", fresh), ("V of the checkpoint", vision)):
-        seen = eyes.expected(eyes.encode(some, mode=True))
-        films[name] = seen.round().byte()
+films = {"frame": some}
+for name, eyes in ((f"V after {steps} steps", fresh), ("V of the checkpoint", vision))[: 2 - full]:
+    with torch.no_grad():
+        films[name] = eyes.expected(eyes.encode(some, mode=True)).round().byte()
 film_strip(films)
 plt.show()
 
@@ -313,7 +315,7 @@ for mixtures in (1, 2, 5):
     fitted = fit_mixture(known, mixtures, steps)
     nats[mixtures] = -mixture_log_prob(*fitted, test[:, None]).mean().item()
     density = mixture_log_prob(*fitted, grid[:, None]).exp()
-    ax.plot(grid, density, label=f"{mixtures} Gaussians: {nats[mixtures]:.2f} nats")
+    ax.plot(grid, density, label=f"K = {mixtures}: {nats[mixtures]:.2f} nats")
 ax.set(xlabel="z", ylabel="density", title="a coin with noise: -0.19 nats is the best there is")
 ax.legend(loc="upper center")
 plt.show()
@@ -368,17 +370,20 @@ VMC.sequence_loss = check("2.1.5")
 # you see is mostly noise, and a slow fall. `unroll` and the mixtures work on 32 windows at a time.
 
 # %%
+car = car.to(lesson.device)
 memory = [p for name, p in car.named_parameters() if not name.startswith("vision")]
-adam = torch.optim.Adam(memory, 2e-4, fused=True)
-steps, rows = lesson.pick(smoke=2, quick=40, full=2000), min(64, rows_of_each)
+adam = torch.optim.Adam(memory, 1e-3 if full else 2e-4, fused=True)
+steps, rows = lesson.pick(smoke=2, quick=40, full=5000), min(32, rows_of_each)
 with LivePlot("step", **{"nats a dimension": ["nll"]}) as plot:
     for step in progress(range(steps), "M"):
-        loss, parts, _ = car.loss(sample_windows(road, 16, rows // 2, generator), generator)
+        batch = Step(*(v.to(lesson.device) for v in sample_windows(road, 16, rows, generator)))
+        loss, parts, _ = car.loss(batch, generator)
         adam.zero_grad()
         loss.backward()
         nn.utils.clip_grad_value_(memory, 1.0)
         adam.step()
         plot.add(step, nll=parts["nll"])
+car = car.cpu()
 
 # %% [markdown]
 # ## Temperature
@@ -463,8 +468,24 @@ plt.show()
 
 # %% [markdown]
 # One step ahead M is right. In the dream it soon cannot be: it has never seen *this* road. What it
-# dreams is a road. Cold, the dream is smooth and forgets to turn; hot, it flickers and falls apart.
-# What counts is not whether a dream comes true but whether it is one that could.
+# dreams is *a* road. In the cold dream bends are rare, and the recorded hands on the wheel steer the
+# car off a road that goes straight on. The hot dream makes up bends that nobody has driven. What
+# counts is not whether a dream comes true but whether it is one that could.
+#
+# In numbers, on drives that the checkpoint was not trained on: the error of V and M by mode, k steps
+# ahead, beside *persistence*, where the last frame simply stays.
+
+# %%
+lines = ["| RMSE of a pixel, of 255 | k = 1 | 5 | 15 | 50 |", "|---|---|---|---|---|"]
+for name, key in (("V and M", "rmse"), ("persistence", "persistence rmse")):
+    errors = " | ".join(f"{card['claims'][f'{key}@{k}']:.1f}" for k in (1, 5, 15, 50))
+    lines.append(f"| {name} | {errors} |")
+lines.append(f"| V alone | {card['claims']['rmse of reconstruction']:.1f} | | | |")
+display(Markdown("\n".join(lines)))
+
+# %% [markdown]
+# After three seconds the dream is hardly nearer to the truth than a photograph. No model could know the
+# road behind the edge of the picture.
 
 # %% [markdown]
 # ### Drive it
@@ -509,11 +530,12 @@ plt.show()
 
 
 # %%
-def train_memory(world, data, steps, plot=None, rows=25):
-    """Trains all of `world` that is not V on windows of `data`."""
+def train_memory(world, data, steps, plot=None, rows=25, watch=None):
+    """Trains all of `world` that is not V on windows of `data`; `watch` is asked ten times."""
     weights = [p for name, p in world.named_parameters() if not name.startswith("vision")]
     adam = torch.optim.Adam(weights, 5e-3, fused=True)
     falling = torch.optim.lr_scheduler.OneCycleLR(adam, 5e-3, total_steps=steps, pct_start=0.1)
+    seen = []
     for step in progress(range(steps), "M"):
         loss, parts, _ = world.loss(sample_windows(data, 32, rows, generator), generator)
         adam.zero_grad()
@@ -523,16 +545,34 @@ def train_memory(world, data, steps, plot=None, rows=25):
         falling.step()
         if plot is not None and step % 10 == 9:
             plot.add(step + 1, **parts)
+        if watch is not None and (step + 1) * 10 // steps > len(seen):
+            seen.append((step + 1, watch(world)))
+    return seen
 
 
-steps = lesson.pick(smoke=4, quick=1500)
+unseen = dodge.record(300, 60, generator)
+
+
+@torch.no_grad()
+def foreseen(model):
+    """Share of the deaths in unseen games that the model holds more likely than not."""
+    z = model.vision.encode(unseen.observation, mode=True)
+    h, _ = model.unroll(z, unseen.action)
+    cont = model.continuation(model.death_head(torch.cat([h, z], -1)))[:, 1:]
+    died = unseen.terminated[:, 1:] & (unseen.first[:, 1:].cumsum(1) == 0)
+    return (cont[died] < 0.5).float().mean().item()
+
+
+steps = lesson.pick(smoke=20, quick=1500)
 torch.manual_seed(seed)
 eyes = Direct(dodge.OBSERVATION, noise=0.03)
 world = VMC(eyes, dodge.ACTIONS, VMCConfig(hidden=64))
 with LivePlot(
     "step", **{"nats a dimension": ["nll"], "reward and end": ["reward", "death"]}
 ) as plot:
-    train_memory(world, played, steps, plot)
+    recall = {
+        "a branch of its own, weight 10": train_memory(world, played, steps, plot, watch=foreseen)
+    }
 
 # %% [markdown]
 # ### Find the bug
@@ -560,21 +600,33 @@ VMC.continuation = check("2.1.8")
 
 
 # %%
+class OneMoreOutput(nn.Linear):
+    """A linear function of h alone, as if it were one more column of the layer of mixtures."""
+
+    def forward(self, features):
+        return super().forward(features[..., : self.in_features])[..., 0]
+
+
 class Tempting(VMC):
-    """M whose end is a linear function of h, and counts like anything else."""
+    """M that says the end by one more output."""
 
     def __init__(self, vision, action_space, config):
         super().__init__(vision, action_space, config)
-        self.death_head = nn.Sequential(nn.Linear(config.hidden + vision.latent, 1), nn.Flatten(-2))
-        self.death_head[0].weight.data[:, config.hidden :] = 0.0
+        self.death_head = OneMoreOutput(config.hidden, 1)
 
 
 torch.manual_seed(seed)
-generator.manual_seed(seed)
 tempting = Tempting(eyes, dodge.ACTIONS, VMCConfig(hidden=64, death_weight=1.0))
-train_memory(tempting, played, steps)
+recall["one more output, weight 1"] = train_memory(tempting, played, steps, watch=foreseen)
+_, ax = plt.subplots()
+for name, curve in recall.items():
+    ax.plot(*zip(*curve, strict=True), "o-", label=name)
+ax.set(xlabel="step of training", ylabel="deaths foreseen", ylim=(-0.02, 1.02))
+ax.legend(loc="center right")
+plt.show()
 
 
+# %%
 def random_moves(rows):
     """Endless random moves, each kept with probability 0.7, as in the record."""
     move = torch.zeros(rows, dtype=torch.long)
@@ -582,15 +634,6 @@ def random_moves(rows):
         drawn = torch.randint(3, (rows,), generator=generator)
         move = torch.where(torch.rand(rows, generator=generator) < 0.7, move, drawn)
         yield one_hot(move, 3).float()
-
-
-def foreseen(model, data):
-    """Share of the deaths in `data` that the model holds more likely than not."""
-    with torch.no_grad():
-        z = model.vision.encode(data.observation, generator)
-        logits = model.death_head(torch.cat([model.unroll(z, data.action)[0], z], -1))
-        died = data.terminated[:, 1:] & (data.first[:, 1:].cumsum(1) == 0)
-        return (model.continuation(logits)[:, 1:][died] < 0.5).float().mean().item()
 
 
 def death_rate(model, ends, steps):
@@ -603,40 +646,65 @@ def death_rate(model, ends, steps):
     return torch.stack(died).float().mean().item()
 
 
+@torch.no_grad()
 def openings(model):
     """States of the model at the beginnings of recorded games."""
     begin = Step(*(v[played.first][:400] for v in played))
-    with torch.no_grad():
-        return model.observe(model.initial(len(begin.first)), begin, generator=generator)
+    return model.observe(model.initial(len(begin.first)), begin, generator=generator)
 
 
-unseen = dodge.record(300, 60, generator)
 table = [
-    "| | deaths foreseen | dream dies, by threshold | by sample | the game |",
-    "|---|---|---|---|---|",
+    "| deaths in a step | by threshold | by sample |",
+    "|---|---|---|",
+    f"| the game | {deaths:.3f} | |",
 ]
-recall, rate = {}, {}
-for name, model in (("own branch, weight 10", world), ("one more output", tempting)):
-    recall[name] = foreseen(model, unseen)
-    for ends in ("threshold", "sample"):
-        rate[name, ends] = death_rate(model, ends, lesson.pick(smoke=5, quick=200))
-    shown = f"{rate[name, 'threshold']:.3f} | {rate[name, 'sample']:.3f}"
-    table.append(f"| {name} | {recall[name]:.0%} | {shown} | {deaths:.3f} |")
+rate = {}
+for name, model in zip(recall, (world, tempting), strict=True):
+    rate[name] = [
+        death_rate(model, ends, lesson.pick(smoke=5, quick=200)) for ends in ("threshold", "sample")
+    ]
+    table.append(f"| {name} | {rate[name][0]:.3f} | {rate[name][1]:.3f} |")
 display(Markdown("\n".join(table)))
 
 # %%
+own, other = recall.values()
 claim(
-    "dodge: deaths foreseen by the head of its own", [recall["own branch, weight 10"]], ">=", 0.85
+    "dodge: deaths foreseen by a branch of its own, at the end of training",
+    [own[-1][1]],
+    ">=",
+    0.85,
 )
-claim("dodge: deaths foreseen by one more output", [recall["one more output"]], "<=", 0.05)
-off = abs(rate["own branch, weight 10", "threshold"] / deaths - 1)
+name = "dodge: deaths missed, mean over training: one more output, as a multiple of an own branch"
+missed = [[1 - np.mean([share for _, share in curve])] for curve in (other, own)]
+claim(name, missed[0], ">=", 2, relative_to=missed[1])
+off = abs(next(iter(rate.values()))[0] / deaths - 1)
 claim("dodge: dream's death rate under random moves, distance from the game's", [off], "<=", 0.2)
 
 # %% [markdown]
-# The tempting M knows how *often* people die, and never *when*: no logit that is linear in $h$
-# separates the few moments of a hit. By threshold its dream has no deaths at all. By sample it has
-# about the right number, at any moment, wherever one stands. An average that is right says little.
+# For a long time the tempting M knows how *often* people die, and never *when*: no logit of it passes
+# one half. If its training stops there, its dream by threshold has no deaths at all, and whatever one
+# does in it is right. By sample, it has about the right number of deaths, at any moment, wherever one
+# stands. An average that is right says little. (The official code has one more output too; what saves
+# it is the weight.)
 #
+# ### Run it with yours
+#
+# The dream of the first M by sample, with the `continuation` that *you* wrote or mended. With the bug
+# in it people die of every doubt that M has.
+
+
+# %%
+class Yours(VMC):
+    """The world with your `continuation`, right or wrong."""
+
+    continuation = mine("2.1.8")
+
+
+yours = copy.copy(world)
+yours.__class__ = Yours
+print(f"deaths in a step: {death_rate(yours, 'sample', lesson.pick(smoke=5, quick=100)):.3f}")
+
+# %% [markdown]
 # ### One mixture for each dimension
 #
 # Each dimension of $z$ draws for itself. The official code is built like this; many re-implementations
@@ -646,8 +714,8 @@ claim("dodge: dream's death rate under random moves, distance from the game's", 
 # height, or the reverse, with probability $2 \cdot 0.3 \cdot 0.7 = 0.42$.
 
 # %%
-happens = (torch.rand(2000, 1, generator=generator) < 0.3).float().expand(-1, 2)
-happens = happens + 0.03 * torch.randn(2000, 2, generator=generator)
+happens = (torch.rand(5000, 1, generator=generator) < 0.3).float().expand(-1, 2)
+happens = happens + 0.03 * torch.randn(5000, 2, generator=generator)
 guess = torch.randn(3, 2, 5, generator=generator) * torch.tensor([0.1, 1, 0.1])[:, None, None]
 guess.requires_grad_()
 adam = torch.optim.Adam([guess], 0.05)
@@ -656,11 +724,10 @@ for _ in range(lesson.pick(smoke=3, quick=400)):
     adam.zero_grad()
     loss.backward()
     adam.step()
-logits, mean, log_std = (v.expand(4000, 2, 5) for v in guess.detach())
-lot, noise = torch.rand(4000, 2, generator=generator), torch.randn(4000, 2, generator=generator)
+logits, mean, log_std = (v.expand(20_000, 2, 5) for v in guess.detach())
+lot, noise = torch.rand(20_000, 2, generator=generator), torch.randn(20_000, 2, generator=generator)
 drawn = world.draw(logits, mean, log_std, lot, noise)
-together = world.draw(logits, mean, log_std, lot[:, :1].expand(-1, 2), noise)
-_, axes = plt.subplots(1, 2, figsize=(7, 2.6), sharey=True)
+_, axes = plt.subplots(1, 2, figsize=(7, 2.6), sharex=True, sharey=True)
 for ax, values, title in (
     (axes[0], happens, "what happens"),
     (axes[1], drawn, "drawn, each dimension for itself"),
@@ -744,13 +811,21 @@ def controller(read, actions):
     return act
 
 
-def evolve(score, size, generations, label, population=16):
-    """The mean of CMA-ES after so many generations, as a population of one, and the mean scores."""
-    options = {"popsize": population, "seed": seed + 1, "verbose": -9}
+def evolve(score, size, generations, label, decay=0.0, run=0):
+    """The mean of CMA-ES after so many generations, as a population of one, and the mean scores.
+
+    `decay` is what the mean square of an individual's weights costs.
+    """
+
+    def fitness(parameters):
+        scores = score(parameters)
+        curve.append(scores.mean().item())
+        return scores - decay * parameters.square().mean(-1)
+
+    options, curve = {"popsize": 16, "seed": 100 * seed + run + 1, "verbose": -9}, []
     strategy = cma.CMAEvolutionStrategy(np.zeros(size), 1.0, options)
-    curve = [
-        generation(strategy, score)[1].mean().item() for _ in progress(range(generations), label)
-    ]
+    for _ in progress(range(generations), label):
+        generation(strategy, fitness)
     return torch.as_tensor(strategy.mean, dtype=torch.float32)[None], curve
 
 
@@ -762,20 +837,23 @@ def in_game(parameters, act, rollouts):
 
 see = controller(lambda state: state["z"], 3)
 size = controller_size(3, 3)
-generations = lesson.pick(smoke=2, quick=20)
+generations = lesson.pick(smoke=2, quick=30)
 temperatures = lesson.pick(
     smoke=(0.1, 1.0),
     quick=(0.1, 0.5, 1.0, 1.3, 2.0),
     evidence=(0.1, 0.25, 0.5, 0.75, 1.0, 1.3, 2.0),
 )
+runs = lesson.pick(quick=1, evidence=3)
 starts, evolved, scores = openings(world), {}, {}
 for world.temperature in temperatures:
+    found, label = [], f"τ = {world.temperature}"
     dream = Dream(world, starts, 256, dodge.LIMIT, ends="threshold", seed=seed)
-    score = partial(dream_scores, dream, act=see)
-    evolved[world.temperature], _ = evolve(score, size, generations, f"τ = {world.temperature}")
     fair = Dream(world, starts, 500, dodge.LIMIT, ends="threshold", seed=seed + 1000)
-    one = evolved[world.temperature]
-    scores[world.temperature] = (dream_scores(fair, one, see).item(), in_game(one, see, 500).item())
+    for run in range(runs):
+        score = partial(dream_scores, dream, act=see)
+        one, _ = evolve(score, size, generations, label, decay=5.0, run=run)
+        found.append((dream_scores(fair, one, see).item(), in_game(one, see, 500).item()))
+    evolved[world.temperature], scores[world.temperature] = one, np.mean(found, 0)
 world.temperature = 1.0
 
 players = lesson.pick(smoke=50, quick=1000)
@@ -806,7 +884,7 @@ plt.show()
 # %%
 cold, mild, hot = scores[0.1], scores[1.0], scores[taus[-1]]
 claim("dodge, τ = 0.1: score in the dream less in the game", [cold[0] - cold[1]], ">=", 100)
-claim("dodge, τ = 0.1: score in the game less that of random moves", [cold[1] - chance], "<=", 0)
+claim("dodge, τ = 0.1: score in the game less that of random moves", [cold[1] - chance], "<=", 5)
 claim("dodge, τ = 1: score in the game", [mild[1]], ">=", 150)
 claim(
     "dodge, τ = 1: distance of the score in the dream from that in the game",
@@ -819,9 +897,13 @@ claim("dodge: the gap at τ = 0.1 less that at 1", [gap], ">=", 100)
 
 # %% [markdown]
 # In the coldest dream the launch of a fireball, with probability 0.3, is never the likeliest thing. So
-# none is ever launched, standing still pays 1 in each step, and evolution finds that out. In the game
-# the first fireball kills: after 8.3 steps on average. The agent has not learned the game. It has
+# hardly any is launched, moves only cost, and evolution finds that out: its agents hardly move. In the
+# game they die about as soon as one who moves at random. They have not learned the game. They have
 # learned what is wrong with the dream.
+#
+# Large weights cost a little here. Without that, the weight on a fireball's height, which makes no
+# difference in a dream without fireballs, is what chance makes of it. In about one run of five it then
+# happens to be right, and the agent dodges in the game without ever having met a fireball.
 #
 # The article's table, from VizDoom, has the same shape:
 #
@@ -886,6 +968,25 @@ play(
 
 # %%
 VMC.observe = check("2.1.12")
+
+# %% [markdown]
+# ### Run it with yours
+#
+# Two dodge games with different pasts end, and the next begins with the same frame. What does M still
+# know of the last game? Here is the largest difference between the two memories, with your `observe`.
+
+# %%
+recall_past = partial(mine("2.1.12"), world)
+with torch.no_grad():
+    pasts = {
+        name: torch.randn(2, *value.shape[1:], generator=generator)
+        for name, value in starts.items()
+    }
+    opening = Step(*(v[:1, 0].expand(2, *v.shape[2:]) for v in played))
+    after = recall_past(pasts, opening, mode=True)
+print(
+    ", ".join(f"{name}: {(value[0] - value[1]).abs().max():.2f}" for name, value in after.items())
+)
 
 # %%
 generator.manual_seed(seed)
@@ -983,8 +1084,9 @@ plt.show()
 #   Here the record is that of a random player, once. Dreamer (2.3) goes back and forth all the time.
 # - **V does not know what matters.** It is trained before and without M and C. RSSMs (2.2) train all of
 #   it at once.
-# - **The full-size run** (`WM_PROFILE=full`, on a GPU): V of the article's width, 120 drives of 250 rows,
-#   3,000 steps of V and 2,000 of M. On a T4 by estimate 40 minutes, most of it driving.
+# - **The full-size run** (`WM_PROFILE=full`): V of the article's width and M from nothing, on 120 drives
+#   of 250 rows, 3,000 steps of V and 5,000 of M. By estimate 15 minutes on a T4, four of them driving.
+#   The article has 10,000 drives of 1,000 rows.
 #
 # ### Questions
 #
