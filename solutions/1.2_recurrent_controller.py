@@ -69,7 +69,7 @@ from utils.nn.recurrent import SHARP
 from utils.world import Dreamt, State, Step, detach, frozen, rollout, stack, take, where
 from utils.worlds import recurrent
 
-lesson = begin("1.2", PROFILE, seeds=5)
+lesson = begin("1.2", PROFILE, seeds=10)
 seed = lesson.seeds[0]
 torch.set_num_threads(1)  # the tensors are small: a second thread costs more than it does
 
@@ -132,7 +132,7 @@ diagram(
 # | M predicts | next input and reinforcement | the same, as a change of the input | small changes are what velocity is made of |
 # | learning of M | prediction error, at each step | the same, in windows of 20 steps, with Adam | two minutes on a laptop |
 # | cost of C | Σ ½ (κ − R)², κ the desired reinforcement | the same, κ = 0: no pain | |
-# | gradient | forward in time (real-time recurrent learning) | backwards in time, 25 or 30 steps | the same gradient, cheaper in autograd |
+# | gradient | forward in time (real-time recurrent learning) | backwards in time, 25 to 40 steps | the same gradient, cheaper in autograd |
 # | M while C learns | weights fixed | the same | |
 # | sequential, on-line | both | both, compared | |
 # | actions | deterministic or random units | random in the world, their mean in the dream | |
@@ -543,11 +543,12 @@ print(f"with your loss the pay becomes {(free.detach().softmax(-1) @ pays.double
 # ## The pole, after thirty seconds of experience
 #
 # The **on-line** algorithm: live, teach M, teach C, live on. 500 steps of random pushes and
-# twice 500 of its own: 30 seconds. The C that lived best is kept. REINFORCE gets the same 1,500 steps. Its settings were tuned for that, M's and C's
-# were not tuned more.
+# twice 500 of its own: 30 seconds. The C that lived best is kept. REINFORCE gets the same 1,500 steps. The settings of both were
+# tuned by hand on a few seeds.
 #
 # Pain per step is falls per step: 0.04 is a fall every 25 steps, what random pushes reach; 0.002 is
-# 500 steps without a fall.
+# 500 steps without a fall. Of the C that learns through M the plot shows what it lived through, of
+# REINFORCE's a test after its update. The numbers below it are tests of both.
 
 
 # %%
@@ -662,65 +663,64 @@ claim(name, [pole_pain], "<=", 0.5, relative_to=[blind])
 # %% [markdown]
 # ## Where the dream lies
 #
-# Now the pendulum, which is not nearly linear, and first the **sequential** way: M learns from 600
+# Now the pendulum, which is not nearly linear, and first the **sequential** way: M learns from 400
 # random steps and is frozen; then C learns in it for as long as it likes. Dream and world are
-# compared from the same 100 moments, over the same 25 decisions: what C's actions will hurt according
+# compared from the same 100 moments, over the same 40 decisions: what C's actions will hurt according
 # to M, and what they really do. **Predict** what the two curves do as C goes on learning.
 
 # %%
-horizon = lesson.pick(smoke=4, quick=25)
-pendulum_size = lesson.pick(smoke=(1, 2, 8, (2, 2, 2)), quick=(5, 5, 48, (150, 150, 150)))
-rounds, rows, size, pendulum_updates = pendulum_size
+far = lesson.pick(smoke=4, quick=40)
+smallest, usual = (1, 2, 8, (2, 2, 2), 3), (5, 5, 48, (150, 150, 150), 25)
+pendulum_size = lesson.pick(smoke=smallest, quick=usual)
+rounds, rows, size, pendulum_updates, _ = pendulum_size
 judge = torch.Generator().manual_seed(1000 + seed)
-exam = record(pendulum, Babble(pendulum.spec, judge, 3), 100, 40, judge)
+exam = record(pendulum, Babble(pendulum.spec, judge, 3), 100, 15, judge)
 exam_rows = Step(*(v[:, 10:15] for v in exam.step))
 
 
 @torch.no_grad()
 def dream_and_truth(world, c):
-    """Mean pain of C's next `horizon` decisions from 100 moments: as M predicts it, as it is."""
+    """Mean pain of C's next `far` decisions from 100 moments: as M predicts it, as it is."""
     state, memory = remembered(world, c, exam_rows)
-    dreamt = (2 * dream_cost(world, c, state, memory, horizon)).sqrt().mean().item()
+    dreamt = (2 * dream_cost(world, c, state, memory, far)).sqrt().mean().item()
     physical, felt = exam.state[:, 14], 0.0
-    for _ in range(horizon):
+    for _ in range(far):
         output, memory = c(pendulum.observe(physical), memory)
         physical, pain, _ = pendulum.step(physical, c.action(output))
-        felt -= pain.mean().item() / horizon
+        felt -= pain.mean().item() / far
     return dreamt, felt
 
 
 generator.manual_seed(seed)
 torch.manual_seed(seed)
 frozen_world, pleaser = Recurrent(pendulum.spec, size, LSTM), Controller(pendulum.spec, 32, GRU)
-few = lesson.pick(smoke=1, quick=3)  # rows of 100 decisions, 200 steps each
+few = lesson.pick(smoke=1, quick=2)  # rows of 100 decisions, 200 steps each
 little = record(pendulum, Babble(pendulum.spec, generator, 3), few, 101, generator).step
 frozen_world.measure_units(little)
 optimiser = torch.optim.Adam(frozen_world.parameters())
 teach_world(frozen_world, optimiser, little, 2 * pendulum_updates[0])
 teach_world(frozen_world, optimiser, little, pendulum_updates[1], given=5, rate=3e-3)
 
-each, curve = lesson.pick(smoke=1, quick=60), []
+each, curve = lesson.pick(smoke=1, quick=50), []
 optimiser = torch.optim.Adam(pleaser.parameters())
 with LivePlot("update of C", pain=["in the dream", "in the world"]) as plot:
     for k in range(6):
         if k:
-            teach_controller(pleaser, optimiser, frozen_world, little, each, horizon, 3e-2)
+            teach_controller(pleaser, optimiser, frozen_world, little, each, far, 3e-2)
         curve.append(dream_and_truth(frozen_world, pleaser))
         plot.add(k * each, **{"in the dream": curve[-1][0], "in the world": curve[-1][1]})
 
 # %% [markdown]
-# In the dream C does better and better. In the world it does not: it has found actions that M has
-# never seen the end of. The longer one optimises in a fixed model, the more one finds its mistakes.
-# Ha and Schmidhuber met the same in 2018, and lesson 2.1 has their cure.
+# In the dream C does better and better. In the world it does worse than a C that never moves: it has
+# found actions that M has never seen the end of. The longer one optimises in a fixed model, the more
+# one finds its mistakes. Ha and Schmidhuber met the same in 2018, and lesson 2.1 has their cure.
 #
 # The **on-line** way: C lives with what it has learned, M sees where that leads, and learns
 # the truth about it.
 
 # %%
 with LivePlot("real step", **{"pain per step": ["through M", "REINFORCE"]}) as plot:
-    swing_world, swinger, _, swing_pain = live(
-        "pendulum", pendulum, *pendulum_size, horizon, 3, 3e-2, plot
-    )
+    swing_world, swinger, _, swing_pain = live("pendulum", pendulum, *pendulum_size, 3, 3e-2, plot)
     tries = lesson.pick(smoke=1, quick=4 * (rounds + 1))
     _, swing_control = reinforce(pendulum, 5, 26, tries, 1e-2, 0.5, plot)
 dreamt, felt = dream_and_truth(swing_world, swinger)
@@ -728,12 +728,17 @@ print(f"frozen M: dream {curve[-1][0]:.3f}, world {curve[-1][1]:.3f}")
 print(f"on-line:  dream {dreamt:.3f}, world {felt:.3f}")
 
 # %%
-name = "frozen M: predicted pain after 5 x the updates, as a multiple"
-claim(name, [curve[-1][0]], "<=", 0.98, relative_to=[curve[1][0]])
-name = "frozen M: real pain after 5 x the updates, as a multiple"
-claim(name, [curve[-1][1]], ">=", 0.95, relative_to=[curve[1][1]])
+before, once, much = curve[0], curve[1], curve[-1]
+name = "frozen M: pain in the dream of the trained C, as a multiple of the untrained"
+claim(name, [much[0]], "<=", 0.95, relative_to=[before[0]])
+name = "frozen M: pain in the world of the trained C, as a multiple of the untrained"
+claim(name, [much[1]], ">=", 1, relative_to=[before[1]])
+name = "frozen M, 5 x the updates: pain in the dream, as a multiple"
+claim(name, [much[0]], "<=", 1, relative_to=[once[0]])
+name = "frozen M, 5 x the updates: pain in the world, as a multiple"
+claim(name, [much[1]], ">=", 0.95, relative_to=[once[1]])
 name = "pendulum: gap between dream and world on-line, as a multiple of frozen M's"
-claim(name, [abs(felt - dreamt)], "<=", 0.5, relative_to=[abs(curve[-1][1] - curve[-1][0])])
+claim(name, [abs(felt - dreamt)], "<=", 0.5, relative_to=[abs(much[1] - much[0])])
 name = "pendulum, equal real steps: pain through M, as a multiple of REINFORCE's"
 claim(name, [swing_pain], "<=", 0.5, relative_to=[swing_control[-1]])
 
@@ -741,7 +746,7 @@ claim(name, [swing_pain], "<=", 0.5, relative_to=[swing_control[-1]])
 # ## Curiosity
 #
 # On-line, M learns about wherever C happens to be. It could go and look. In 1990 C was also rewarded
-# for M's errors: go where M is surprised. That has a flaw, and the papers of 1991 mend it: **noise
+# for M's errors: go where M is surprised. That has a flaw, and a paper of 1991 mends it: **noise
 # surprises for ever.** An agent in front of a television that shows snow would stay. So reward not the
 # error but its *decrease*, what M is learning. What can be learned becomes boring once it is known;
 # what cannot be learned is boring at once.
@@ -754,8 +759,8 @@ surprise = check("1.2.8")
 
 # %% [markdown]
 # A television and a pendulum. A fresh M sees both: episodes of the pendulum, and as many of snow
-# (observations that are nothing but noise). After each lesson, how surprised is it by each, and by how
-# much less than before?
+# (observations that are nothing but noise with variance 0.09). After each lesson of 20 updates, how
+# surprised is it by each, and by how much less than before?
 
 # %%
 generator.manual_seed(seed)
@@ -773,7 +778,7 @@ def surprises():
 
 
 history = [surprises()]
-for _ in progress(range(lesson.pick(smoke=2, quick=8)), "two screens"):
+for _ in progress(range(lesson.pick(smoke=2, quick=16)), "two screens"):
     teach_world(viewer, optimiser, joined([swings, snow]), lesson.pick(smoke=1, quick=20))
     history.append(surprises())
 history = np.array(history)
@@ -786,6 +791,11 @@ axes[1].set(title="its decrease (reward of 1991)", xlabel="lesson", ylabel="lear
 for ax in axes:
     ax.legend()
 plt.show()
+# %% [markdown]
+# Of snow M learns its mean, and then nothing more: its surprise stays at the variance of the noise. In
+# the end both screens are boring to the curiosity of 1991, and that of 1990 watches snow.
+
+# %%
 name = "at the end, surprise by snow as a multiple of surprise by the pendulum"
 claim(name, [history[-1, 1]], ">=", 5, relative_to=[history[-1, 0]])
 
@@ -882,9 +892,9 @@ film_strip({"seen": 1 - pictures[shown].view(-1, 16, 16), "repainted": 1 - again
 plt.show()
 
 # %% [markdown]
-# The pictures lie on a ring: pictures of angles that are near each other got numbers that are near
-# each other, and the ring is closed, as angles are. A world model on top of two such numbers has
-# less to predict than one on 256 pixels. That is lesson 2.1.
+# The pictures lie on one closed line: angles near each other got numbers near each other, and the line
+# is closed, as angles are. It winds, so as to use the room that the KL leaves it. A world model on
+# top of two such numbers has less to predict than one on 256 pixels. That is lesson 2.1.
 
 # %% [markdown]
 # ## On the ladder
@@ -918,7 +928,9 @@ display(Markdown(ladder.render(rows_of_table)))
 
 # %% [markdown]
 # "Agent return" is how many steps C balances between two falls. Rewards here are -1 at a fall, so
-# "reward" and "end" are about the same event.
+# "reward" and "end" are about the same event. Up to 15 steps M is well ahead of persistence. After 50
+# it is far behind: a pole is unstable, a small error in its lean grows, and a dreamt pole that has
+# fallen goes on falling, to where no real one ever is.
 #
 # ### The dream beside the truth
 #
@@ -999,7 +1011,7 @@ play(
 # - **A value.** C sees no further than its horizon; what comes after 25 steps does not exist for it.
 #   Dreamer (2.3) ends each dream with a learned value.
 # - A full-size run does not exist: the quick profile is larger than what 1990 could compute, and
-#   `python -m utils evidence 1.2` repeats it for five seeds.
+#   `python -m utils evidence 1.2` repeats it for ten seeds.
 #
 # ### Questions
 #
@@ -1015,6 +1027,7 @@ play(
 #   networks for dynamic reinforcement learning and planning in non-stationary environments*,
 #   FKI-126-90, TU Munich, 1990; the author's own account of it: *1990: Planning & reinforcement
 #   learning with recurrent world models and artificial curiosity*, people.idsia.ch/~juergen.
+# - J. Schmidhuber, *Curious model-building control systems*, IJCNN 1991.
 # - S. Hochreiter and J. Schmidhuber, *Long short-term memory*, Neural Computation 9(8), 1997.
 # - R. J. Williams, *Simple statistical gradient-following algorithms for connectionist
 #   reinforcement learning*, Machine Learning 8, 1992.

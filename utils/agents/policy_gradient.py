@@ -46,7 +46,7 @@ def reinforce_loss(
         loss = - sum over rows that acted of log_prob * (value - baseline) / their number
 
     `value` and `baseline` are numbers that have happened: no gradient reaches them. Rows where
-    `acted` is False do not count. Williams (1992), equation 6.
+    `acted` is False do not count. Williams (1992).
     """
     advantage = (value - baseline).detach()
     return -(log_prob * advantage * acted).sum() / acted.sum()

@@ -30,7 +30,9 @@ def randomised(module, rng, size=0.6):
 
 
 def gradients(result, **inputs):
-    """The gradient of a weighted sum of a result with respect to each input."""
+    """The gradient of a weighted sum of a result with respect to each input; 0 where none flows."""
+    if not result.requires_grad:
+        return {f"gradient to {n}": torch.zeros_like(x) for n, x in inputs.items()}
     weights = torch.linspace(0.5, 1.5, result.numel()).view(result.shape)
     found = torch.autograd.grad((result * weights).sum(), list(inputs.values()), allow_unused=True)
     pairs = zip(inputs.items(), found, strict=True)
@@ -250,6 +252,16 @@ def imagine_by_parts(self, state, action, *, generator=None, mode=False):
             "out[:, size + 1]",
         ),
         Mistake(
+            "the inputs are not sharpened: SHARP * x goes into the cell and the heads",
+            "seen = SHARP * x",
+            "seen = x",
+        ),
+        Mistake(
+            "the action comes first in the cell's input; it stands behind the observation",
+            "torch.cat([seen, action], 1)",
+            "torch.cat([action, seen], 1)",
+        ),
+        Mistake(
             "the action is not looked at",
             "torch.cat([seen, action], 1)",
             "torch.cat([seen, torch.zeros_like(action)], 1)",
@@ -455,6 +467,11 @@ def dream_cost_by_recursion(world, controller, state, memory, horizon, desired=0
             "controller.action(output))\n",
             "controller.action(output).detach())\n",
         ),
+        Mistake(
+            "C acts on a sample; a dream takes controller.action, which can be differentiated",
+            "controller.action(output))\n",
+            "controller.sample(output))\n",
+        ),
         Mistake("the half is missing", "0.5 * (desired", "(desired"),
         Mistake(
             "the reinforcement itself is the cost; it should be near `desired`, from either side",
@@ -482,7 +499,8 @@ def _(dream_cost, rng):
         memory = normal(rng, B, D)
         with frozen(world):
             cost = dream_cost(world, controller, state, memory, T, desired)
-            cost.mean().backward()
+            if cost.requires_grad:
+                cost.mean().backward()
         found[f"cost, {name}"] = cost
         found[f"cost of one step, {name}"] = dream_cost(world, controller, state, memory, 1)
         for key in ("cell.weight_hh", "cell.weight_ih", "out.weight", "out.bias"):
@@ -579,6 +597,7 @@ def reinforce_loss_by_rows(log_prob, value, baseline, acted):
             ".detach()",
             "",
         ),
+        Mistake("the sum is not divided by the number of rows that acted", " / acted.sum()", ""),
         Mistake("rows where nothing was done count", " * acted)", ")"),
         Mistake(
             "the mean is over all rows, also those that did not act", "acted.sum()", "acted.numel()"
