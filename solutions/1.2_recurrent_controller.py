@@ -760,26 +760,34 @@ surprise = check("1.2.8")
 # %% [markdown]
 # A television and a pendulum. A fresh M sees both: episodes of the pendulum, and as many of snow
 # (observations that are nothing but noise with variance 0.09). After each lesson of 20 updates, how
-# surprised is it by each, and by how much less than before?
+# surprised is it by new episodes of each, and by how much less than before?
 
 # %%
 generator.manual_seed(seed)
 torch.manual_seed(seed)
-swings = record(pendulum, Babble(pendulum.spec, generator, 3), 10, 101, generator).step
-snow = swings._replace(observation=0.3 * torch.randn(swings.observation.shape, generator=generator))
+
+
+def two_screens():
+    """Ten episodes of the pendulum, and the same with snow in place of what was seen."""
+    swings = record(pendulum, Babble(pendulum.spec, generator, 3), 10, 101, generator).step
+    noise = torch.randn(swings.observation.shape, generator=generator)
+    return swings, swings._replace(observation=0.3 * noise)
+
+
+watched, unseen = two_screens(), two_screens()
 viewer = Recurrent(pendulum.spec, 32, LSTM)
-viewer.measure_units(joined([swings, snow]))
+viewer.measure_units(joined(watched))
 optimiser = torch.optim.Adam(viewer.parameters())
 
 
 @torch.no_grad()
 def surprises():
-    return [surprise(viewer, data)[:, 5:].mean().item() for data in (swings, snow)]
+    return [surprise(viewer, data)[:, 5:].mean().item() for data in unseen]
 
 
 history = [surprises()]
 for _ in progress(range(lesson.pick(smoke=2, quick=16)), "two screens"):
-    teach_world(viewer, optimiser, joined([swings, snow]), lesson.pick(smoke=1, quick=20))
+    teach_world(viewer, optimiser, joined(watched), lesson.pick(smoke=1, quick=20))
     history.append(surprises())
 history = np.array(history)
 _, axes = plt.subplots(1, 2, figsize=(9, 3))

@@ -11,6 +11,7 @@ Shape key: B rows side by side, T time, O observation, A actions, S physical sta
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -232,6 +233,6 @@ def windows(step: Step, batch: int, length: int, generator: torch.Generator | No
     return Step(*(v[row, start + torch.arange(length)] for v in step))
 
 
-def joined(pieces: list[Step]) -> Step:
+def joined(pieces: Sequence[Step]) -> Step:
     """Recordings of equal length, one below the other."""
     return Step(*(torch.cat(column) for column in zip(*pieces, strict=True)))
