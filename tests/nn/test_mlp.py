@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from tests.official import close, official
-from utils.nn.mlp import Activate, BlockLinear, FastActivate, Linear, RMSNorm, mlp
+from utils.nn.mlp import Activate, BlockLinear, FastActivate, Linear, RMSNorm, gathered, mlp
 
 torch.set_num_threads(1)
 
@@ -54,6 +55,33 @@ def test_linear_starts_with_the_variance_of_its_fan_in():
     assert Linear(4, 300, fan_in=400).weight.std().item() == pytest.approx(0.05, rel=0.1)
     # Official quirk: all inputs count, although a unit of a block sees an eighth of them.
     assert BlockLinear(400, 800, 8).weight.std().item() == pytest.approx(400**-0.5, rel=0.03)
+
+
+def test_gathered_layers_give_the_gradients_of_a_plain_loop():
+    torch.manual_seed(0)
+    net = nn.Sequential(Linear(4, 6), Activate(6), Linear(6, 4, bias=False)).double()
+    x = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+
+    def loop():
+        state, total = x, 0
+        for _ in range(5):
+            state = x + net(state).tanh()
+            total = total + state.square().sum()
+        return total
+
+    plain = torch.autograd.grad(loop(), [x, *net.parameters()])
+    with gathered(net):
+        total = loop()
+    assert all(layer.tape is None for layer in net if isinstance(layer, Linear))
+    for _ in range(2):  # a second way back does not count the first one's rows again
+        again = torch.autograd.grad(total, [x, *net.parameters()], retain_graph=True)
+        for ours, theirs in zip(again, plain, strict=True):
+            assert torch.allclose(ours, theirs, rtol=1e-12)
+    with torch.no_grad(), gathered(net):
+        assert torch.equal(loop(), total)
+    with pytest.raises(RuntimeError), gathered(net):
+        net(torch.zeros(3, 5))
+    assert net[0].tape is None
 
 
 def test_block_linear_is_a_block_diagonal_matrix():

@@ -91,6 +91,9 @@ def test_the_gathered_loss_is_the_cross_entropy_of_the_target():
     log_probs = logits.log_softmax(-1)
     plain = -(two_hot(value, head.bins) * log_probs).sum(-1)
     close(head.loss(log_probs, value), plain, atol=1e-5)
+    other = torch.randn(50, generator=generator)
+    both = head.loss(log_probs, value, other)
+    close(both, plain + head.loss(log_probs, other), atol=1e-5)
     (gathered,) = torch.autograd.grad(head.loss(log_probs, value).sum(), logits, retain_graph=True)
     close(gathered, torch.autograd.grad(plain.sum(), logits)[0])
 

@@ -39,7 +39,6 @@ class Config:
     lam: float = 0.95  # λ
     entropy: float = 3e-4  # scale of the entropy bonus
     slow_rate: float = 0.02  # how fast the slow critic follows
-    slow_reg: float = 1.0  # scale of the pull towards the slow critic
     replay_value: float = 0.3  # scale of the critic's loss on replayed states
 
 
@@ -251,9 +250,7 @@ class ActorCritic(nn.Module):
         weight: Float[Tensor, "*batch"],
     ) -> Float[Tensor, ""]:
         """Cross entropy to the returns, and to what the slow critic expects; a mean over all."""
-        loss = self.two_hot.loss(log_probs, returns)
-        loss = loss + self.config.slow_reg * self.two_hot.loss(log_probs, slow)
-        return (weight * loss).mean()
+        return (weight * self.two_hot.loss(log_probs, returns, slow)).mean()
 
     def replay_loss(
         self,

@@ -60,11 +60,11 @@ class LaProp(Optimizer):
 
         torch._foreach_mul_(square, beta2)
         torch._foreach_addcmul_(square, grads, grads, 1 - beta2)
-        size = torch._foreach_div(square, 1 - beta2**t)
-        torch._foreach_sqrt_(size)
-        torch._foreach_add_(size, group["eps"])
-        torch._foreach_div_(grads, size)
-        torch._foreach_lerp_(momentum, grads, 1 - beta1)
+        correction = (1 - beta2**t) ** 0.5
+        size = torch._foreach_sqrt(square)  # still to be divided by the correction, as is eps' sum
+        torch._foreach_add_(size, group["eps"] * correction)
+        torch._foreach_mul_(momentum, beta1)
+        torch._foreach_addcdiv_(momentum, grads, size, (1 - beta1) * correction)
         rate = group["lr"] * ((t - 1) / group["warmup"] if t <= group["warmup"] else 1.0)
         torch._foreach_add_(params, momentum, alpha=-rate / (1 - beta1**t))
 

@@ -56,15 +56,16 @@ class TwoHot(nn.Module):
         self.register_buffer("bins", exponential_bins(number), persistent=False)
 
     def loss(
-        self, log_probs: Float[Tensor, "*shape V"], value: Float[Tensor, "*shape"]
+        self, log_probs: Float[Tensor, "*shape V"], *values: Float[Tensor, "*shape"]
     ) -> Float[Tensor, "*shape"]:
-        """Cross entropy `-sum_k two_hot(value)_k log_probs_k` in nats; no gradient to `value`.
+        """Cross entropy `-sum_k two_hot(value)_k log_probs_k` in nats; no gradient to the value.
 
-        All but two terms are zero, so two are gathered and the target is never built.
+        All but two terms are zero, so two are gathered and the target is never built. Of several
+        values, each a target of its own, the sum.
         """
-        below, share = _neighbours(value.detach().contiguous(), self.bins)
-        low, high = log_probs.gather(-1, torch.stack([below, below + 1], -1)).unbind(-1)
-        return -torch.lerp(low, high, share)
+        below, share = _neighbours(torch.stack(values, -1).detach(), self.bins)
+        low, high = log_probs.gather(-1, torch.cat([below, below + 1], -1)).chunk(2, -1)
+        return -torch.lerp(low, high, share).sum(-1)
 
     def mean(self, log_probs: Float[Tensor, "*shape V"]) -> Float[Tensor, "*shape"]:
         """The expected value `sum_k p_k b_k`.

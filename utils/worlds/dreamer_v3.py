@@ -86,7 +86,7 @@ class BlockGRU(nn.Module):
 
     def __init__(self, deter: int, stoch: int, actions: int, hidden: int, blocks: int) -> None:
         super().__init__()
-        self.size, self.blocks = deter, blocks
+        self.size = deter
         self.from_deter = mlp(deter, hidden, 1)
         self.from_stoch = mlp(stoch, hidden, 1)
         self.from_action = mlp(actions, hidden, 1)
@@ -110,9 +110,10 @@ class BlockGRU(nn.Module):
     ) -> Float[Tensor, "B D"]:
         x = torch.cat([self.from_deter(deter), self.from_stoch(stoch.flatten(1))], -1)
         x = self.activate(self.from_block(deter) + self.from_state(x) + inputs)
-        reset, candidate, update = self.gates(x).view(len(x), self.blocks, 3, -1).unbind(2)
+        gates = self.gates.grouped(x).unflatten(-1, (3, -1))  # [G, B, 3, D / G]
+        reset, candidate, update = gates.permute(2, 1, 0, 3).flatten(2)
         candidate = torch.tanh(torch.sigmoid(reset) * candidate)
-        return torch.lerp(deter, candidate.flatten(1), torch.sigmoid(update - 1).flatten(1))
+        return torch.lerp(deter, candidate, torch.sigmoid(update - 1))
 
 
 class Posterior(nn.Module):

@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from utils.nn.mlp import gathered
 from utils.nn.one_hot import draw, straight_through, unimix
 from utils.nn.random import uniform
 from utils.world import State, stack, where
@@ -136,16 +137,18 @@ class RSSM(nn.Module):
         """`observe` over whole sequences from the initial state: the states `[B, T, ...]`.
 
         The same numbers as step by step, but only the recurrence stands in the loop: the work on
-        actions and observations alone is done before it, for all of time at once.
+        actions and observations alone is done before it, and the gradients of the weights after
+        it, for all of time at once.
         """
         actions = self.cell.inputs(action.masked_fill(first[..., None], 0.0)).unbind(1)
         embeds = self.posterior.inputs(embed).unbind(1)
         noises = [None] * len(actions) if noise is None else noise.unbind(1)
         state, states, logits = self.initial(len(first)), [], []
-        for inputs in zip(embeds, actions, first.unbind(1), noises, strict=True):
-            state, logit = self.recur(state, *inputs)
-            states.append(state)
-            logits.append(logit)
+        with gathered(self.cell, self.posterior):
+            for inputs in zip(embeds, actions, first.unbind(1), noises, strict=True):
+                state, logit = self.recur(state, *inputs)
+                states.append(state)
+                logits.append(logit)
         return stack(states), torch.stack(logits, 1)
 
     def imagine(
