@@ -353,8 +353,8 @@ def loss_by_rows(self, batch, generator=None):
     ),
     mistakes=(
         Mistake(
-            "each prediction is made with the action of the row before, so that M learns that "
-            "actions hardly matter",
+            "each prediction is made with the action that led to the row before; it must be the "
+            "one that led to the row itself",
             "self.imagine(state, step.action)",
             "self.imagine(state, rows[t - 1].action)",
             "shifted",
