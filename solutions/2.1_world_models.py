@@ -928,7 +928,7 @@ claim("dodge: the gap at τ = 0.1 less that at 1", [gap], ">=", 100)
 # ### What they do
 #
 # The agent of the coldest dream and that of τ = 1 in the game. When a player is hit, the game begins
-# anew: the upper player has three lives here, and moves in none of them.
+# anew: the upper player has three lives here, and hardly moves in them.
 
 # %%
 strips = {}
