@@ -84,12 +84,12 @@ function render({ model, el }) {
       canvas.style.width = image.width * model.get("scale") + "px";
       box.style.width = Math.max(image.width * model.get("scale"), 300) + 20 + "px";   // whatever the text
       canvas.getContext("2d").drawImage(image, 0, 0);
+      box.dataset.frames = Number(box.dataset.frames ?? 0) + 1;
     }
     dead = Boolean(msg.error);
     $(".wm-info").textContent = msg.error ?? msg.text;
     $(".wm-info").classList.toggle("wm-error", dead);
     if (dead) for (const face of Object.values(faces)) face.disabled = true;
-    box.dataset.frames = Number(box.dataset.frames ?? 0) + 1;
     if (paced && ++drawn === 20) {
       const now = performance.now();
       $(".wm-fps").textContent = `${(20000 / (now - since)).toFixed(0)} fps`;
