@@ -225,15 +225,16 @@ with LivePlot("step", **{"squared error of a frame": ["error"], "KL, nats": ["kl
 # checkpoint in `assets` was made by `python -m assets.car_racing`, with the same losses, from other
 # drives. Its card says how, and what it is worth. (The full profile goes all the way itself.)
 
+
+# %%
+class VMC(vmc.VMC):
+    """V and M as one world, with your methods in it."""
+
+
 # %%
 path = ROOT / "assets/2.1_car_racing.safetensors"
 stored, card = store.load(path), store.card(path)
 print(f"{card['command']}: {card['seconds'] / 60:.0f} minutes on {card['device']}")
-
-
-class VMC(vmc.VMC):
-    """V and M as one world, with your methods in it."""
-
 
 fresh, full = fresh.cpu(), lesson.profile == "full"
 vision = fresh if full else ConvVAE(**stored["vision"])
@@ -624,6 +625,7 @@ class Tempting(VMC):
         self.death_head = OneMoreOutput(config.hidden, 1)
 
 
+# %%
 torch.manual_seed(seed)
 tempting = Tempting(eyes, dodge.ACTIONS, VMCConfig(hidden=64, death_weight=1.0))
 recall["one more output, weight 1"] = train_memory(tempting, played, steps, watch=foreseen)
@@ -709,6 +711,7 @@ class Yours(VMC):
     continuation = mine("2.1.8")
 
 
+# %%
 yours = copy.copy(world)
 yours.__class__ = Yours
 print(f"deaths in a step: {death_rate(yours, 'sample', lesson.pick(smoke=5, quick=100)):.3f}")
