@@ -100,7 +100,7 @@ def bench() -> dict:
     where there is one."""
     from utils.course.bench import race
 
-    threads, made = torch.get_num_threads(), {}
+    made = {}
     for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
         for name, agent in agents(device).items():
             calls = {
@@ -118,7 +118,7 @@ def bench() -> dict:
                 "imagined steps a second": round(rows / cost["imagine seconds"]),
                 "policy steps a second": round(1 / cost["act seconds"]),
             }
-    return made | {"threads": 1, "torch": torch.__version__, "of": threads}
+    return made | {"threads": 1, "torch": torch.__version__}
 
 
 def _waits(call: Callable[[], object]) -> Callable[[], None]:

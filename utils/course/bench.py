@@ -44,6 +44,25 @@ def dream() -> dict:
     return race(dream(), rounds=3)
 
 
+def dreamer() -> dict:
+    """DreamerV3: train steps, imagined steps and policy steps a second."""
+    from utils.agents.actor_critic_bench import bench
+
+    return bench()
+
+
+def mcts() -> dict:
+    """Tree search: simulations a second of all trees together, compiled and eager."""
+    from utils.agents.mcts_bench import works
+
+    speeds = {}
+    for name, simulations, work in works():
+        result = race(work.calls, rounds=15)
+        speeds[name] = {how: round(simulations / result[f"{how} seconds"]) for how in work.calls}
+        speeds[name]["compilation seconds"] = round(work.compilation_seconds, 1)
+    return speeds | {"rounds": 15, "threads": 1}
+
+
 def race(calls: dict, rounds: int) -> dict:
     """Seconds of each call, on one thread. They take turns, so that all see the same minute of the
     machine: a ratio is the median over rounds of the ratio within a round to the first call."""
@@ -120,4 +139,12 @@ def _memory() -> int:
     return size
 
 
-BENCHES = {"dyna": dyna, "vae": vae, "mdn_rnn": mdn_rnn, "dream": dream, "grade": grade}
+BENCHES = {
+    "dyna": dyna,
+    "vae": vae,
+    "mdn_rnn": mdn_rnn,
+    "dream": dream,
+    "dreamer": dreamer,
+    "mcts": mcts,
+    "grade": grade,
+}
