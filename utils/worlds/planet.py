@@ -18,12 +18,12 @@ from itertools import pairwise
 import gymnasium as gym
 import numpy as np
 import torch
-from gymnasium.spaces import Box, MultiBinary
+from gymnasium.spaces import Box
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from utils.nn.codec import Bits, is_image
+from utils.nn.codec import is_image
 from utils.nn.conv import decoder_64, encoder_64
 from utils.nn.random import normal
 from utils.world import Dreamt, Spec, State, Step, World
@@ -147,13 +147,14 @@ class Posterior(nn.Module):
 
 
 class Vectors(nn.Module):
-    """Observations of a few numbers: a Gaussian of standard deviation `noise` around each, where a
-    number counts in units of the space's bound, if it has one."""
+    """Observations of a few numbers, or of binary cells: a Gaussian of standard deviation `noise`
+    around each. A number counts in units of the space's bound, if it has one."""
 
-    def __init__(self, space: Box, features: int, config: Config) -> None:
+    def __init__(self, space: gym.Space, features: int, config: Config) -> None:
         super().__init__()
         self.shape, self.size, self.noise = space.shape, config.units, config.noise
-        bound = np.where(np.abs(space.high) < 1e6, space.high, 1.0)
+        bound = space.high if isinstance(space, Box) else np.ones(self.shape)
+        bound = np.where(np.abs(bound) < 1e6, bound, 1.0)
         self.register_buffer("scale", torch.as_tensor(bound, dtype=torch.float32).flatten())
         numbers = math.prod(self.shape)
         self.encoder = dense(numbers, config.units, config.layers - 1, config.units)
@@ -231,7 +232,8 @@ class PlaNet(nn.Module):
         self.config = config
         self.spec = Spec(observation_space, action_space, cont=False)
         deter, hidden, size = config.deter, config.hidden, config.deter + config.stoch
-        self.codec = self._codec(observation_space, size)
+        codec = Pictures if is_image(observation_space) else Vectors
+        self.codec = codec(observation_space, size, config)
         self.rssm = rssm(
             cell(deter, config.stoch, self.spec.action_size, hidden),
             prior=dense(deter, hidden, 1, 2 * config.stoch),
@@ -239,11 +241,6 @@ class PlaNet(nn.Module):
             latent=latent(config.stoch, config.min_std),
         )
         self.reward = dense(size, config.units, config.layers, 1)
-
-    def _codec(self, space: gym.Space, features: int) -> nn.Module:
-        if isinstance(space, MultiBinary):
-            return Bits(space.shape, features, self.config.units)
-        return (Pictures if is_image(space) else Vectors)(space, features, self.config)
 
     def initial(self, batch: int) -> State:
         return self.rssm.initial(batch)
