@@ -46,10 +46,13 @@ def run(args: argparse.Namespace) -> int:
 
 def evidence(args: argparse.Namespace) -> int:
     """all seeds of a lesson's claims, into assets/evidence; --check judges the stored one"""
+    from utils.course.lesson_file import admitted
     from utils.course.readme import table
     from utils.course.run import evidence, stored_evidence
 
     made = stored_evidence(args.lesson) if args.check else evidence(args.lesson)
+    failed = {c["name"] for c in made["claims"] if not c["holds"]}
+    told = admitted(args.lesson)
     rows = [
         [
             c["name"],
@@ -64,7 +67,11 @@ def evidence(args: argparse.Namespace) -> int:
     print(table(["claim", "claimed", "measured", "90 %", "seeds", ""], rows), end="")
     cost = f"{made['seconds']:.0f} s, {made['cpu_seconds']:.0f} CPU s on {made['device']}"
     print(f"{cost}, commit {made['commit']}")
-    return not all(c["holds"] for c in made["claims"])
+    for name in sorted(failed - told):
+        print(f"Fails, and the lesson does not say so under 'What did not hold': {name}")
+    for name in sorted(told - failed):
+        print(f"The lesson says that it did not hold, and the evidence has no such failure: {name}")
+    return bool(failed ^ told)
 
 
 def check(args: argparse.Namespace) -> int:

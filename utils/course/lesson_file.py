@@ -82,6 +82,15 @@ def solution_of(lesson: str) -> NotebookNode:
     return nbformat.read(path, 4)
 
 
+def admitted(lesson: str) -> set[str]:
+    """The claims that a lesson's text says have failed: of the list under its heading "What did not
+    hold", what stands in asterisks (`- *name of the claim*: why`)."""
+    cells = jupytext.read(text_of(lesson)).cells
+    prose = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    section = re.search(r"^#+ What did not hold$(.*?)(?=^#|\Z)", prose, re.M | re.S)
+    return set(re.findall(r"- \*(.+?)\*", " ".join(section[1].split()))) if section else set()
+
+
 def mark(source: str) -> str | None:
     """The id of the exercise that a cell holds, by its first line."""
     found = MARK.match(source)
