@@ -16,11 +16,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from utils.agents import mcts_bench
 from utils.agents.gumbel_mcts import completed_q, gumbel_muzero, halving_schedule, mixed_value
 from utils.agents.mcts import (
     Reached,
     Root,
     add_root_noise,
+    descend,
     edges,
     muzero,
     normalise_by_node,
@@ -29,8 +31,8 @@ from utils.agents.mcts import (
     principal_line,
     puct,
     search,
-    simulate,
 )
+from utils.agents.mcts_compiled import compiled, walk
 from utils.agents.mcts_models import ChanceModel, WorldModel, stochastic_muzero
 from utils.nn.random import dirichlet, gumbel
 from utils.world import Dreamt, Spec
@@ -551,24 +553,39 @@ def test_nothing_is_read_on_the_host(policy):
     assert decision.action.device.type == "meta"
 
 
-@pytest.mark.parametrize("policy", ["muzero", "gumbel"])
-def test_one_simulation_is_one_graph(policy):
+@pytest.mark.parametrize("act", [muzero, gumbel_muzero])
+def test_one_simulation_is_one_graph_that_does_the_same(act):
+    """Without generating code, which takes too long here; the duel compares compiled trees."""
     world = Tables(random_tables(1))
-    model = WorldModel(world, world.predict, 0.9)
-    graphs = []
+    model, graphs = WorldModel(world, world.predict, 0.9), []
 
     def count(graph, _):
         graphs.append(graph)
         return graph.forward
 
-    step = torch.compile(simulate, backend=count, fullgraph=True, dynamic=False)
-    act = {"muzero": muzero, "gumbel": gumbel_muzero}[policy]
     root = model.root({"cell": torch.arange(3)})
-    whole = act(root, model, 10, simulate=step)
+    whole = act(root, model, 20, simulate=compiled(count))
     assert len(graphs) == 1
-    plain = act(root, model, 10)
+    plain = act(root, model, 20)
     assert torch.equal(whole.tree.child, plain.tree.child)
     assert torch.equal(whole.tree.q, plain.tree.q)
+
+
+def test_walking_and_jumping_arrive_at_the_same_node():
+    generator = torch.Generator().manual_seed(0)
+    for nodes in (1, 2, 3, 9, 33, 40):
+        below = torch.arange(nodes) + torch.randint(0, 3, (50, nodes), generator=generator)
+        follow = below.clamp(max=nodes - 1)  # a child has a higher number, or there is none
+        assert torch.equal(walk(follow), descend(follow))
+    chain = torch.arange(1, 41)[None].clamp(max=39)
+    assert walk(chain).item() == descend(chain).item() == 39
+
+
+def test_searches_of_the_bench_run():
+    for _, simulations, work in mcts_bench.works((2,), 4, backend="eager"):
+        assert simulations == 8
+        trees = [call() for call in work.calls.values()]
+        assert torch.equal(*(tree.child for tree in trees))
 
 
 # Reading
