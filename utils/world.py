@@ -77,7 +77,8 @@ class Spec:
 
 class World(Protocol):
     """A learned (or exact) simulator. Outside the protocol, the same names everywhere:
-    `loss(batch, generator) -> (loss, metrics, starts)` and `chance(state, action) -> logits`.
+    `loss(batch, generator) -> (loss, metrics, starts)`; for systems with chance nodes
+    `chance(state, action) -> logits` of codes and `outcome(state, action, code) -> Dreamt`.
 
     No method carries `no_grad` or a detach that its paper's equation does not have: the caller
     decides. All sampling goes through `utils.nn.random` with the generator given.

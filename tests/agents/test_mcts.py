@@ -23,17 +23,16 @@ from utils.agents.mcts import (
     Root,
     add_root_noise,
     descend,
-    edges,
     muzero,
     normalise_by_node,
     normalise_by_tree,
     plant,
-    principal_line,
     puct,
     search,
 )
 from utils.agents.mcts_compiled import compiled, walk
 from utils.agents.mcts_models import ChanceModel, WorldModel, stochastic_muzero
+from utils.agents.mcts_reading import edges, principal_line
 from utils.nn.random import dirichlet, gumbel
 from utils.world import Dreamt, Spec
 

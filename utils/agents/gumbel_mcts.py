@@ -28,7 +28,7 @@ from utils.agents.mcts import (
     simulate,
 )
 
-VALUE_SCALE, VISIT_OFFSET = 0.1, 50.0  # c_scale and c_visit; mctx's values, 1.0 in the paper
+VALUE_SCALE, VISIT_OFFSET = 0.1, 50.0  # c_scale, c_visit in Atari; in Go and chess c_scale is 1
 
 
 def mixed_value(
@@ -40,7 +40,7 @@ def mixed_value(
     """The value of a node, by the network and by the edges that were tried.
 
     `(raw + n w) / (1 + n)`, n visits of all edges, w the mean of Q over the tried edges weighted by
-    their priors. Appendix D, equation (33).
+    their priors. Appendix D.
     """
     tried = visits > 0
     weight = torch.where(tried, prior.clamp(min=torch.finfo(prior.dtype).tiny), 0.0)
@@ -59,7 +59,7 @@ def completed_q(
 
     An edge that was never tried has the mixed value. Then Q is stretched to [0, 1] and multiplied
     by `(c_visit + largest visit count) c_scale`: the more was seen, the more it counts against the
-    prior. Section 4, equation (8); mctx, `qtransform_completed_by_mix_value`.
+    prior. Section 4; mctx, `qtransform_completed_by_mix_value`.
     """
     mixed = mixed_value(raw_value, q, visits, prior)[..., None]
     q = torch.where(visits > 0, q, mixed)
@@ -69,14 +69,14 @@ def completed_q(
 
 
 def improved_policy(tree: Tree) -> Float[Tensor, "B N A"]:
-    """`softmax(logits + completed Q)` at every node. Equation (9)."""
+    """`softmax(logits + completed Q)` at every node. Section 4."""
     q = completed_q(tree.raw_value, tree.q, tree.visits, tree.prior)
     return (tree.logits + q).softmax(-1)
 
 
 def interior_score(tree: Tree) -> Float[Tensor, "B N A"]:
     """Visits below a node come as close to the improved policy as whole numbers can: the edge that
-    lags behind it most is next. No randomness. Section 5, equation (14)."""
+    lags behind it most is next. No randomness. Section 5."""
     share = tree.visits / (1 + tree.visits.sum(-1, keepdim=True))
     return improved_policy(tree) - share
 

@@ -9,7 +9,7 @@ Nothing depends on values of tensors on the host: the search runs on any device 
 it, and `torch.compile` turns one simulation into one graph (utils.agents.mcts_compiled).
 
 Shape key: B trees side by side, N nodes of a tree (the root and one for each simulation), A actions
-(with chance nodes: actions and outcomes), L length of a line.
+(with chance nodes: actions and outcomes).
 """
 
 from __future__ import annotations
@@ -321,53 +321,3 @@ def muzero(
     else:
         action = categorical(visits.log() / temperature, generator)
     return Decision(action, visits / simulations, tree)
-
-
-# Reading a tree
-
-
-class Edge(NamedTuple):
-    """One edge that was tried, in the order in which the nodes below were added."""
-
-    parent: int
-    action: int
-    child: int
-    visits: int
-    prior: float
-    q: float
-    value: float  # mean of the returns from the node below
-
-
-def edges(tree: Tree, row: int) -> list[Edge]:
-    """The edges of one tree, for a picture or a table."""
-    found = [
-        Edge(
-            parent,
-            action,
-            child := int(tree.child[row, parent, action]),
-            round(float(tree.visits[row, parent, action])),
-            float(tree.prior[row, parent, action]),
-            float(tree.q[row, parent, action]),
-            float(tree.value[row, child]),
-        )
-        for parent, action in tree.visits[row].nonzero().tolist()
-    ]
-    return sorted(found, key=lambda edge: edge.child)
-
-
-def principal_line(tree: Tree, length: int) -> tuple[Int[Tensor, "B L"], Int[Tensor, "B L"]]:
-    """The actions that were visited most, from the root on, and the nodes that they lead to.
-
-    Both are -1 where the line has ended because nothing below was tried.
-    """
-    rows = torch.arange(len(tree.value), device=tree.value.device)
-    node = torch.zeros_like(rows)
-    actions, nodes = [], []
-    for _ in range(length):
-        action = tree.visits[rows, node].argmax(-1)
-        below = tree.child[rows, node, action]
-        ended = below == node
-        actions.append(action.masked_fill(ended, -1))
-        nodes.append(below.masked_fill(ended, -1))
-        node = below
-    return torch.stack(actions, 1), torch.stack(nodes, 1)
