@@ -18,6 +18,7 @@ LightZero normalises Q over the whole tree and counts a root's visits one less, 
 from __future__ import annotations
 
 import argparse
+import functools
 import importlib.util
 import json
 import os
@@ -85,8 +86,9 @@ def mctx(batch: int, path: str = "") -> Callable:
     return lambda: jax.block_until_ready(search(weights, key, latent))
 
 
-def lightzero(batch: int, path: str = "") -> Callable:
-    """`MuZeroMCTSCtree.search`; only the modules that it needs are imported."""
+@functools.cache
+def lightzeros_search() -> type:
+    """`MuZeroMCTSCtree`, with only the modules that it needs."""
     home = Path(importlib.util.find_spec("lzero").origin).parent
 
     def bare(name: str, *folders: str) -> types.ModuleType:
@@ -104,9 +106,16 @@ def lightzero(batch: int, path: str = "") -> Callable:
 
     policy.InverseScalarTransform = InverseScalarTransform
     policy.to_detach_cpu_numpy = lambda x: x.detach().cpu().numpy()
-    from easydict import EasyDict
     from lzero.mcts.tree_search.mcts_ctree import MuZeroMCTSCtree
 
+    return MuZeroMCTSCtree
+
+
+def lightzero(batch: int, path: str = "") -> Callable:
+    """`MuZeroMCTSCtree.search`, the compiled tree."""
+    from easydict import EasyDict
+
+    tree = lightzeros_search()
     network = mcts_bench.network()
 
     def inference(latent, action):
@@ -117,13 +126,13 @@ def lightzero(batch: int, path: str = "") -> Callable:
     model = types.SimpleNamespace(recurrent_inference=inference, eval=lambda: None)
     shape = {"support_scale": 300, "categorical_distribution": False}
     config = {"num_simulations": SIMULATIONS, "discount_factor": GAMMA, "device": "cpu"}
-    search = MuZeroMCTSCtree(EasyDict(config | {"model": shape}))
+    search = tree(EasyDict(config | {"model": shape}))
     root = network.root(batch)
     latent, logits = root.state["latent"].numpy(), root.logits.tolist()
     legal, players = [list(range(ACTIONS))] * batch, [-1] * batch
 
     def run():
-        roots = MuZeroMCTSCtree.roots(batch, legal)
+        roots = tree.roots(batch, legal)
         roots.prepare_no_noise([0.0] * batch, logits, players)
         search.search(roots, model, latent, players)
         return roots.get_distributions()
