@@ -1,8 +1,12 @@
 """Calls that take turns, and the benches of V, M and the dream at a size that takes no time."""
 
+import argparse
+import json
+
 import pytest
 import torch
 
+from utils.course import bench, commands, readme
 from utils.course.bench import race
 from utils.worlds import vmc_bench
 
@@ -35,3 +39,13 @@ def test_a_race_takes_turns_and_compares_within_a_round(monkeypatch):
 def test_benches_run(calls):
     for call in calls().values():
         call()
+
+
+def test_the_command_keeps_what_it_measured_for_the_readme(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(readme, "PROOF", tmp_path / "proof.json")
+    made = {"plain / ours": 2.0, "batch 1": {"eager": 3, "compiled": 9}}
+    monkeypatch.setattr(bench, "BENCHES", {"some": lambda: made})
+    assert commands.bench(argparse.Namespace(name=["some"])) == 0
+    assert json.loads(capsys.readouterr().out) == {"bench": "some"} | made
+    row = "| some | batch 1 (compiled 9, eager 3), plain / ours 2.0 |"
+    assert readme.speeds().splitlines()[-1] == row

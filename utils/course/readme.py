@@ -36,6 +36,7 @@ def generated() -> dict[str, str]:
     if not path.exists():
         return {}
     makers = {"scoreboard": scoreboard, "mutants": mutants, "seconds": seconds, "lessons": lessons}
+    makers |= {"speeds": speeds}
 
     def part(found: re.Match) -> str:
         return f"<!-- begin {found[1]} -->\n{makers[found[1]]()}<!-- end -->"
@@ -96,6 +97,18 @@ def seconds() -> str:
     if "house" in proof:
         text += f"\nTests that belong to no lesson: {proof['house']:.0f} CPU s in `make test`.\n"
     return text
+
+
+def speeds() -> str:
+    """The last run of each `python -m utils bench NAME`."""
+    proof = json.loads(PROOF.read_text()).get("speeds", {}) if PROOF.exists() else {}
+    return table(["bench", "measured"], [[name, _told(made)] for name, made in proof.items()])
+
+
+def _told(made: dict) -> str:
+    """Names and numbers in one line; what belongs together stands in brackets."""
+    parts = (f"{k} ({_told(v)})" if isinstance(v, dict) else f"{k} {v}" for k, v in made.items())
+    return ", ".join(parts)
 
 
 def lessons() -> str:
