@@ -63,3 +63,9 @@ def test_a_stored_optimiser_goes_on_bit_for_bit():
 
     whole, again = run(range(6))[0], run(range(3, 6), run(range(3)))[0]
     assert all(torch.equal(whole[k], again[k]) for k in whole)
+
+
+def test_making_one_changes_no_class():
+    before = LaProp.__dict__["step"]
+    LaProp([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    assert LaProp.__dict__["step"] is before
