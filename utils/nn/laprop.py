@@ -69,8 +69,8 @@ class LaProp(Optimizer):
         torch._foreach_add_(params, momentum, alpha=-rate / (1 - beta1**t))
 
 
-# What torch does to an optimiser's class when the first one is made. Done here, the class stays what
-# it was at import: a check refuses to judge with classes that were changed since.
+# What torch does to an optimiser's class when the first one is made. Done here, the class stays
+# what it was at import: a check refuses to judge with classes that were changed since.
 LaProp.step = torch.optim.Optimizer.profile_hook_step(LaProp.step)
 LaProp.step.hooked = True
 
