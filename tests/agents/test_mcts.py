@@ -562,12 +562,29 @@ def test_one_simulation_is_one_graph_that_does_the_same(act):
         graphs.append(graph)
         return graph.forward
 
-    root = model.root({"cell": torch.arange(3)})
-    whole = act(root, model, 20, simulate=compiled(count))
-    assert len(graphs) == 1
-    plain = act(root, model, 20)
-    assert torch.equal(whole.tree.child, plain.tree.child)
-    assert torch.equal(whole.tree.q, plain.tree.q)
+    for rows in (3, 5):  # two graphs side by side, each for its own shape
+        step, root = compiled(count), model.root({"cell": torch.arange(rows)})
+        for start in (root, model.root({"cell": 11 - torch.arange(rows)})):
+            whole, plain = act(start, model, 20, simulate=step), act(start, model, 20)
+            assert torch.equal(whole.tree.child, plain.tree.child)
+            assert torch.equal(whole.tree.q, plain.tree.q)
+    assert len(graphs) == 2
+
+
+def test_a_compiled_simulation_refuses_what_it_was_not_compiled_for():
+    root, model = bandit([0.0, 1.0])
+    step = compiled(lambda graph, _: graph.forward)
+    search(root, model, 3, simulate=step)
+    other, wider = bandit([0.0, 1.0])[1], bandit([0.0, 1.0, 2.0])[0]
+    for attempt in (
+        lambda: search(root, model, 4, simulate=step),
+        lambda: search(wider, model, 3, simulate=step),
+        lambda: search(root, other, 3, simulate=step),
+        lambda: search(root, model, 3, by_whole_tree, simulate=step),
+        lambda: gumbel_muzero(root, model, 3, simulate=step),
+    ):
+        with pytest.raises(ValueError, match=r"call compiled\(\) again"):
+            attempt()
 
 
 def test_walking_and_jumping_arrive_at_the_same_node():

@@ -220,12 +220,10 @@ def back_up(
 ) -> None:
     """Count one visit and average in one return, at the nodes that `above` marks with 1 (others: 0)
     and at the edge `best` below each of them. In place; MuZero, equations (3) and (4)."""
-    edge = best[..., None]
-    visits = tree.visits.gather(2, edge).squeeze(2) + above
-    q = tree.q.gather(2, edge).squeeze(2)
-    q = q + above * (returns - q) / visits.clamp(min=1)
-    tree.visits.scatter_(2, edge, visits[..., None])
-    tree.q.scatter_(2, edge, q[..., None])
+    actions = torch.arange(tree.q.shape[2], device=best.device)
+    taken = above[..., None] * (actions == best[..., None])  # 1 at the edges of the line
+    tree.visits += taken
+    tree.q += taken * (returns[..., None] - tree.q) / tree.visits.clamp(min=1)
     tree.node_visits += above
     tree.value += above * (returns - tree.value) / tree.node_visits.clamp(min=1)
 
