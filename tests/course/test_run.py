@@ -1,6 +1,8 @@
 """A whole lesson through papermill, and evidence over seeds: what is finished is not run again."""
 
+import ast
 import json
+import subprocess
 from pathlib import Path
 
 import nbformat
@@ -92,3 +94,31 @@ def test_other_words_are_the_same_text_and_other_code_is_not(lesson: dict) -> No
 def test_no_evidence_is_a_sentence(lesson: dict) -> None:
     with pytest.raises(CourseError, match=r"has no evidence; run: python -m utils evidence 0\.1"):
         run.stored_evidence("0.1")
+
+
+def test_seeds_side_by_side_make_the_same_evidence(lesson: dict, monkeypatch) -> None:
+    def process(command: list[str], **_) -> subprocess.CompletedProcess:
+        assert command[1:-1] == ["-m", "utils", "evidence", "0.1", "--seed"]
+        if int(command[-1]) == lesson.get("broken"):
+            return subprocess.CompletedProcess(command, 3, "", "Lesson 0.1 fails at cell 7")
+        run.evidence_of_seed("0.1", int(command[-1]))
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(run.subprocess, "run", process)
+    lesson["broken"] = 2
+    with pytest.raises(CourseError, match=r"Seed 2 of lesson 0\.1: Lesson 0\.1 fails at cell 7"):
+        run.evidence("0.1", jobs=2)
+    del lesson["broken"]
+    made = run.evidence("0.1", jobs=2)
+    assert sorted(lesson["ran"]) == [0, 1, 2]  # seed 1 was finished and is not run again
+    assert [c["values"] for c in made["claims"]] == [[1.0, 2.0, 9.0]]
+
+
+def test_the_text_is_the_same_on_every_python() -> None:
+    def fields(code: str) -> object:
+        return run._plain(ast.parse(code))
+
+    plain = fields("def f(x):\n    return None, ..., 1.0\n")
+    assert "type_params" not in repr(plain)  # empty, and Python 3.11 does not have it
+    assert plain == fields("def f(x): return (None, ..., 1.0)")
+    assert plain != fields("def f(x): return (None, ..., 1)")

@@ -48,9 +48,13 @@ def evidence(args: argparse.Namespace) -> int:
     """all seeds of a lesson's claims, into assets/evidence; --check judges the stored one"""
     from utils.course.lesson_file import admitted
     from utils.course.readme import table
-    from utils.course.run import evidence, stored_evidence
+    from utils.course.run import evidence, evidence_folder, evidence_of_seed, stored_evidence
 
-    made = stored_evidence(args.lesson) if args.check else evidence(args.lesson)
+    if args.seed is not None:
+        evidence_of_seed(args.lesson, args.seed)
+        print((evidence_folder(args.lesson) / f"seed{args.seed}.json").relative_to(ROOT))
+        return 0
+    made = stored_evidence(args.lesson) if args.check else evidence(args.lesson, args.jobs)
     failed = {c["name"] for c in made["claims"] if not c["holds"]}
     told = admitted(args.lesson)
     rows = [
@@ -152,7 +156,7 @@ def prove(args: argparse.Namespace) -> int:
 
     failed = []
     for lesson in args.lesson or lessons():
-        bad = evidence(argparse.Namespace(lesson=lesson, check=True))
+        bad = evidence(argparse.Namespace(lesson=lesson, check=True, seed=None))
         if proof.proven(lesson):
             print(f"Lesson {lesson} was proven with these very sources; that is not repeated.")
         else:
@@ -216,6 +220,8 @@ def parser() -> argparse.ArgumentParser:
     sub = add(evidence)
     sub.add_argument("lesson")
     sub.add_argument("--check", action="store_true")
+    sub.add_argument("--jobs", type=int, default=1, help="seeds at a time, a process each (1)")
+    sub.add_argument("--seed", type=int, help="this one only, into runs/: for an array of machines")
     sub = add(check)
     sub.add_argument("exercise")
     sub.add_argument("file")

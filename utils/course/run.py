@@ -9,7 +9,10 @@ import json
 import os
 import platform
 import resource
+import subprocess
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -45,18 +48,21 @@ def run(lesson: str, profile: str) -> Path:
     return target
 
 
-def evidence(lesson: str) -> dict:
-    """Runs the lesson for all its seeds, judges its claims, and stores both in assets/evidence."""
-    text = fingerprint(lesson)
-    folder = ROOT / "runs" / lesson / "evidence" / text  # another text is another run
-    folder.mkdir(parents=True, exist_ok=True)
-    parts = [_part(lesson, folder, 0)]
+def evidence(lesson: str, jobs: int = 1) -> dict:
+    """Runs the lesson for all its seeds, `jobs` at a time, judges its claims, and stores both in
+    assets/evidence."""
+    folder = evidence_folder(lesson)
+    parts = [evidence_of_seed(lesson, 0)]
     if not parts[0]["together"]:
-        parts += [_part(lesson, folder, seed) for seed in range(1, parts[0]["seeds"])]
+        others = range(1, parts[0]["seeds"])
+        if jobs > 1:
+            with ThreadPoolExecutor(jobs) as pool:  # each thread waits for a process
+                list(pool.map(lambda seed: _aside(lesson, seed), others))
+        parts += [evidence_of_seed(lesson, seed) for seed in others]
     claims = [_merged([p["claims"][i] for p in parts]) for i in range(len(parts[0]["claims"]))]
     made = {
         "lesson": lesson,
-        "text": text,
+        "text": folder.name,
         "command": f"python -m utils evidence {lesson}",
         "seconds": round(sum(p["seconds"] for p in parts), 1),
         "cpu_seconds": round(sum(p["cpu_seconds"] for p in parts), 1),
@@ -70,6 +76,21 @@ def evidence(lesson: str) -> dict:
     }
     write_text(ROOT / f"assets/evidence/{lesson}.json", json.dumps(made, indent=1) + "\n")
     return made
+
+
+def evidence_folder(lesson: str) -> Path:
+    """Where finished seeds of the lesson as it is now are kept: another text is another folder."""
+    folder = ROOT / "runs" / lesson / "evidence" / fingerprint(lesson)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _aside(lesson: str, seed: int) -> None:
+    """One seed in a process of its own, which can count its own CPU seconds."""
+    command = [sys.executable, "-m", "utils", "evidence", lesson, "--seed", str(seed)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        raise CourseError(f"Seed {seed} of lesson {lesson}: {done.stderr.strip()[-2000:]}")
 
 
 def stored_evidence(lesson: str) -> dict:
@@ -97,11 +118,20 @@ def fingerprint(lesson: str) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
             node.body = node.body[1:] or [ast.Pass()]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr(_plain(tree)).encode()).hexdigest()[:16]
 
 
-def _part(lesson: str, folder: Path, seed: int) -> dict:
+def _plain(node) -> object:
+    """A syntax tree as lists, without empty fields: these differ between versions of Python."""
+    if isinstance(node, ast.AST):
+        fields = ((name, _plain(value)) for name, value in ast.iter_fields(node))
+        return [type(node).__name__, *(f for f in fields if f[1] not in (None, []))]
+    return [_plain(n) for n in node] if isinstance(node, list) else node
+
+
+def evidence_of_seed(lesson: str, seed: int) -> dict:
     """One run of the lesson in the evidence profile; skipped where its file exists."""
+    folder = evidence_folder(lesson)
     done, part = folder / f"seed{seed}.json", folder / f"seed{seed}.part"
     if not done.exists():
         place = {"WM_CLAIMS": str(part), "WM_RUNS": str(folder / f"seed{seed}")}  # it resumes
@@ -156,7 +186,7 @@ def _hardware() -> str:
 
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"{os.cpu_count()} CPU cores ({platform.machine()})"
+    return f"{os.cpu_count()} CPU cores ({platform.machine()}), torch {torch.__version__}"
 
 
 def _merged(parts: list[dict]) -> dict:
