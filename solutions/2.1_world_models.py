@@ -896,7 +896,7 @@ plt.show()
 # %%
 cold, mild, hot = scores[0.1], scores[1.0], scores[taus[-1]]
 claim("dodge, τ = 0.1: score in the dream less in the game", [cold[0] - cold[1]], ">=", 100)
-claim("dodge, τ = 0.1: score in the game less that of random moves", [cold[1] - chance], "<=", 5)
+claim("dodge, τ = 0.1: score in the game less that of random moves", [cold[1] - chance], "<=", 0)
 claim("dodge, τ = 1: score in the game", [mild[1]], ">=", 150)
 claim(
     "dodge, τ = 1: distance of the score in the dream from that in the game",
@@ -926,6 +926,12 @@ claim("dodge: the gap at τ = 0.1 less that at 1", [gap], ">=", 100)
 #
 # Random players score 210 there. A hotter dream is harder than the game, and what is learned in it
 # holds. Too hot, it is a dream of something else.
+#
+# ### What did not hold
+#
+# - *dodge, τ = 0.1: score in the game less that of random moves*: in VizDoom the agent of the coldest
+#   dream was worse than random players. Here it is as bad as they are: over five seeds its score is
+#   1.6 below theirs, with an interval from 7.4 below to 4.5 above. Three seeds are below, two above.
 
 # %% [markdown]
 # ### What they do
