@@ -78,14 +78,19 @@ class ReturnRange(nn.Module):
         self.register_buffer("low", torch.zeros(()))
         self.register_buffer("high", torch.zeros(()))
 
-    @torch.no_grad()
     def update(self, returns: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
-        """Take a batch of returns in; the scale `max(1, high - low)` to divide advantages by.
+        """Take a batch of returns in, and give the scale that advantages are divided by.
 
-        Returns that reach less far than 1 are not blown up: their noise would be.
+            low  <- (1 - rate) low  + rate (5th percentile of returns)
+            high <- (1 - rate) high + rate (95th percentile),        scale = max(1, high - low)
+
+        The percentiles are those of all numbers in `returns`, whatever its shape, as
+        `torch.quantile` interpolates them. `self.low` and `self.high` are buffers and change in
+        place; no gradient is kept. Returns that reach less far than 1 are not blown up: their noise
+        would be.
         """
         quantiles = torch.tensor([0.05, 0.95], device=returns.device)
-        low, high = torch.quantile(returns.flatten(), quantiles)
+        low, high = torch.quantile(returns.detach().flatten(), quantiles)
         self.low.lerp_(low, self.rate)
         self.high.lerp_(high, self.rate)
         return (self.high - self.low).clamp(min=1)
@@ -171,22 +176,24 @@ class ActorCritic(nn.Module):
 
         return act
 
-    @torch.no_grad()
     def imagine(
         self, world, starts: State, generator: torch.Generator | None = None
     ) -> tuple[Float[Tensor, "N H+1 F"], Float[Tensor, "N H A"]]:
         """Features of dreamed states, the starts first, and the actions between them.
 
-        No gradient: REINFORCE needs none through the world.
+        Each action is drawn by the actor at the state before it, and leads to the state after it.
+        Neither result hangs on a graph: REINFORCE needs no gradient through the world, and with one
+        the losses of actor and critic would bend the world to their liking.
         """
         rows, steps, like = len(starts["deter"]), self.config.horizon, starts["deter"]
         latent = world.noise(steps, rows, generator=generator)
         choice = self.choice.noise(steps, rows, like=like, generator=generator)
-        state, features, actions = starts, [world.features(starts)], []
-        for t in range(steps):
-            actions.append(self.choice.sample(self.actor(features[-1]), choice[t]))
-            state = world.rssm.imagine(state, actions[-1], latent[t])
-            features.append(world.features(state))
+        with torch.no_grad():
+            state, features, actions = starts, [world.features(starts)], []
+            for t in range(steps):
+                actions.append(self.choice.sample(self.actor(features[-1]), choice[t]))
+                state = world.rssm.imagine(state, actions[-1], latent[t])
+                features.append(world.features(state))
         return torch.stack(features, 1), torch.stack(actions, 1)
 
     def loss(
@@ -198,7 +205,7 @@ class ActorCritic(nn.Module):
         of returns. The critic's loss on the replayed states themselves sends its gradient into the
         world model; nothing else does.
         """
-        self._follow()
+        self.follow()
         starts = {k: v.detach().flatten(0, 1) for k, v in states.items()}
         features, actions = self.imagine(world, starts, generator)
         log_probs = self.critic(features).log_softmax(-1)
@@ -220,7 +227,7 @@ class ActorCritic(nn.Module):
         return sum(parts.values()), metrics
 
     @torch.no_grad()
-    def _follow(self) -> None:
+    def follow(self) -> None:
         """The slow critic takes a small step towards the critic."""
         for slow, fast in zip(self.slow.parameters(), self.critic.parameters(), strict=True):
             slow.lerp_(fast, self.config.slow_rate)
@@ -237,10 +244,14 @@ class ActorCritic(nn.Module):
         advantage: Float[Tensor, "N H"],
         weight: Float[Tensor, "N H"],
     ) -> Float[Tensor, ""]:
-        """`-weight (log π(a|s) advantage + entropy scale * entropy)`, a mean over all; `outputs`
-        are the actor's. REINFORCE: the advantage is a number, not a path for gradients."""
+        """`-weight (log π(a|s) sg(advantage) + η entropy)`, a mean over all N H.
+
+        `self.choice.score(outputs, action)` gives the log-probability of the action under the
+        actor's outputs, and the entropy, `[N, H]` each; η is `config.entropy`. REINFORCE: the
+        advantage is a number, not a path for gradients, which reach `outputs` alone.
+        """
         log_prob, entropy = self.choice.score(outputs, action)
-        return -(weight * (log_prob * advantage + self.config.entropy * entropy)).mean()
+        return -(weight * (log_prob * advantage.detach() + self.config.entropy * entropy)).mean()
 
     def critic_loss(
         self,
@@ -259,8 +270,17 @@ class ActorCritic(nn.Module):
         gamma: float,
         dreamed: Float[Tensor, " N"],
     ) -> Float[Tensor, ""]:
-        """The critic's loss on replayed states, with real rewards and, after every one of them,
-        the return dreamed from there. Last rows of episodes have no loss of their own."""
+        """The critic's loss on replayed states, with the rewards that were really paid.
+
+            R = lambda_return(reward, discount, dreamed, λ (1 - last)),
+            discount = gamma (1 - terminated)
+
+        The value after a real reward is the return dreamed from there: `dreamed` has one for each
+        row of the batch, row by row (N = B T). `last` is 1 in a row that is followed by a `first`
+        one: no return looks beyond it, and it has no loss of its own (weight 0; others weigh 1).
+        The loss is `critic_loss` of rows 0 to T - 2, with `slow_value` as the slow critic; through
+        `features` its gradient reaches the world model.
+        """
         last = batch.first.roll(-1, 1).float()  # the next row starts another episode
         discount = gamma * (~batch.terminated).float()
         dreamed = dreamed.view_as(batch.reward)

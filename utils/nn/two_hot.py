@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from utils.nn.symlog import symexp
 
@@ -30,13 +31,14 @@ def two_hot(value: Float[Tensor, "*shape"], bins: Float[Tensor, " V"]) -> Float[
 
         p_k = (b_{k+1} - value) / (b_{k+1} - b_k),   p_{k+1} = 1 - p_k,   b_k <= value < b_{k+1}
 
-    A value beyond the first or the last bin gets all the mass there. As in the official code, the
-    shares are those of the bins themselves, not of their symlogs.
+    The bins rise, at any distances. A value below the first or above the last of them gets all the
+    mass there. As in the official code, the shares are those of the bins themselves, not of their
+    symlogs.
     """
-    below, share = _neighbours(value, bins)
-    target = torch.zeros(*value.shape, len(bins), device=value.device, dtype=value.dtype)
-    target.scatter_(-1, below[..., None], 1 - share[..., None])
-    return target.scatter_add_(-1, below[..., None] + 1, share[..., None])
+    below = ((bins <= value[..., None]).sum(-1) - 1).clamp(0, len(bins) - 2)
+    gap = bins[below + 1] - bins[below]
+    share = ((value - bins[below]) / gap).clamp(0, 1)[..., None]  # of the mass, for the bin above
+    return (1 - share) * F.one_hot(below, len(bins)) + share * F.one_hot(below + 1, len(bins))
 
 
 def _neighbours(value: Tensor, bins: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,11 +70,13 @@ class TwoHot(nn.Module):
         return -torch.lerp(low, high, share).sum(-1)
 
     def mean(self, log_probs: Float[Tensor, "*shape V"]) -> Float[Tensor, "*shape"]:
-        """The expected value `sum_k p_k b_k`.
+        """The expected value `sum_k p_k b_k`, of the bins `self.bins`.
 
         Bins reach to 5e8, so a sum from left to right of terms that cancel leaves a rounding error
-        of about 10. Opposite bins are therefore subtracted first: equal probabilities, as a head
-        whose last layer starts at zero gives, predict exactly 0.
+        of about 10. The bins are their own mirror image, `b_k = -b_{V-1-k}`, so each is taken
+        together with its mirror first, `(p_{V-1-k} - p_k) b_{V-1-k}` for k < V // 2, and these are
+        summed: equal probabilities, as a head whose last layer starts at zero gives, predict
+        exactly 0. An odd number of bins has a 0 in the middle, which adds nothing.
         """
         half = len(self.bins) // 2
         probs = log_probs.exp()

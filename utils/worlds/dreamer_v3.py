@@ -238,7 +238,9 @@ class DreamerV3(nn.Module):
             dyn = max(free, KL(sg(posterior) || prior))
             rep = max(free, KL(posterior || sg(prior)))
 
-        Free bits clip the sum over latents, at every step by itself; below, no gradient flows.
+        Both are given as logits: `self.rssm.latent.kl(p, q)` is KL(p || q) in nats, summed over the
+        latents. Free bits (`config.free_nats`) clip that sum, at every step by itself; below, no
+        gradient flows. The scales of the two losses are not in here.
         """
         latent, free = self.rssm.latent, self.config.free_nats
         dyn = latent.kl(posterior.detach(), prior).clamp(min=free)
@@ -248,9 +250,16 @@ class DreamerV3(nn.Module):
     def objective(
         self, batch: Step, states: State, posterior: Float[Tensor, "B T L"]
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """The loss of the world model on filtered sequences, and its parts, each a mean over B T.
+        """The loss of the world model on filtered sequences, the sum of five parts; and the parts by
+        name, detached. Each is a mean over B T.
 
-        Rewards are learned as classes; continuation has the target gamma (1 - terminated).
+        - "reconstruction": `codec.loss(codec.decode(features), observation)`, [B, T], where
+          `features = self.features(states)`
+        - "reward": `two_hot.loss(log_probs, reward)`; `self.reward(features)` are logits of bins
+        - "continuation": binary cross entropy of `self.cont(features)`, [B, T, 1] logits, with the
+          target `self.discount` (1 - terminated): gamma is learned here
+        - "dynamics", "representation": what `kl` gives, times `config.dyn` and `config.rep`; the
+          prior's logits are `self.rssm.prior(states["deter"])`
         """
         features = self.features(states)
         dyn, rep = self.kl(posterior, self.rssm.prior(states["deter"]))
