@@ -136,29 +136,41 @@ class Posterior(nn.Module):
 
 
 class DreamerV3(nn.Module):
-    """The world model. State: `deter` [B, D] and `stoch` [B, S, K], one-hot."""
+    """The world model. State: `deter` [B, D] and `stoch` [B, S, K], one-hot.
+
+    Args:
+        rssm, latent, two_hot, vectors: classes to build it from, for whoever changes one of them.
+    """
 
     def __init__(
-        self, observation_space: gym.Space, action_space: gym.Space, config: Config
+        self,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        config: Config,
+        *,
+        rssm: type[RSSM] = RSSM,
+        latent: type[Categoricals] = Categoricals,
+        two_hot: type[TwoHot] = TwoHot,
+        vectors: type[Vectors] = Vectors,
     ) -> None:
         super().__init__()
         self.config = config
         self.spec = Spec(observation_space, action_space)
         stoch = config.stoch * config.classes
         size = config.deter + stoch
-        self.codec = self._codec(observation_space, size)
-        self.rssm = RSSM(
+        self.codec = self._codec(observation_space, size, vectors)
+        self.rssm = rssm(
             BlockGRU(config.deter, stoch, self.spec.action_size, config.hidden, config.blocks),
             prior=mlp(config.deter, config.hidden, 2, stoch),
             posterior=Posterior(config.deter, self.codec.size, config.hidden, stoch),
-            latent=Categoricals(config.stoch, config.classes, config.unimix),
+            latent=latent(config.stoch, config.classes, config.unimix),
         )
-        self.two_hot = TwoHot(config.bins)
+        self.two_hot = two_hot(config.bins)
         self.reward = mlp(size, config.units, 1, config.bins, scale=0.0)
         self.cont = mlp(size, config.units, 1, 1)
         self.size = size  # F
 
-    def _codec(self, space: gym.Space, features: int) -> Vectors | Images:
+    def _codec(self, space: gym.Space, features: int, vectors: type[Vectors]) -> Vectors | Images:
         config = self.config
         if is_image(space):
             depths = tuple(config.depth * m for m in config.mults)
@@ -166,7 +178,7 @@ class DreamerV3(nn.Module):
             return Images(space.shape, config.deter, stoch, config.units, depths, config.blocks)
         if isinstance(space, Discrete):
             raise TypeError("DreamerV3 here sees vectors, bits and images: wrap a Discrete space.")
-        kind = Bits if isinstance(space, MultiBinary) else Vectors
+        kind = Bits if isinstance(space, MultiBinary) else vectors
         return kind(space.shape, features, config.units)
 
     @property
@@ -250,8 +262,8 @@ class DreamerV3(nn.Module):
     def objective(
         self, batch: Step, states: State, posterior: Float[Tensor, "B T L"]
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """The loss of the world model on filtered sequences, the sum of five parts; and the parts by
-        name, detached. Each is a mean over B T.
+        """The loss of the world model on filtered sequences: the sum of five parts, each a mean
+        over B T. Also the parts by name, detached.
 
         - "reconstruction": `codec.loss(codec.decode(features), observation)`, [B, T], where
           `features = self.features(states)`
