@@ -151,10 +151,19 @@ class ActorCritic(nn.Module):
     """What acts in the world and what judges it.
 
     `features` is F of the world. The world gives `features(state)`, `predict(features)` (expected
-    reward, and gamma times the probability of going on) and the recurrence `rssm`.
+    reward, and gamma times the probability of going on) and the recurrence `rssm`. `two_hot` and
+    `returns` are classes to build it from, for whoever changes one of them.
     """
 
-    def __init__(self, features: int, action_space: gym.Space, config: Config) -> None:
+    def __init__(
+        self,
+        features: int,
+        action_space: gym.Space,
+        config: Config,
+        *,
+        two_hot: type[TwoHot] = TwoHot,
+        returns: type[ReturnRange] = ReturnRange,
+    ) -> None:
         super().__init__()
         self.config = config
         actions = gym.spaces.flatdim(action_space)
@@ -164,7 +173,7 @@ class ActorCritic(nn.Module):
         self.actor = mlp(features, units, layers, self.choice.outputs, scale=0.01)
         self.critic = mlp(features, units, layers, config.bins, scale=0.0)
         self.slow = copy.deepcopy(self.critic).requires_grad_(False)
-        self.two_hot, self.range = TwoHot(config.bins), ReturnRange()
+        self.two_hot, self.range = two_hot(config.bins), returns()
 
     def policy(self, world) -> Policy:
         """Acts on states of the world, sampling: also when it is judged."""
