@@ -26,10 +26,11 @@ class Replay:
     the newest row replaces the oldest.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, kind: type = Step) -> None:
+        """`kind`: the tuple that a row is, where an agent keeps more than a `Step`."""
         if capacity < 1:
             raise ValueError(f"A memory of {capacity} rows holds nothing.")
-        self.capacity = capacity
+        self.capacity, self.kind = capacity, kind
         self.rows = 0  # filled, of each environment
         self.next = 0  # where the next row goes
         self._data: Step | None = None  # [N, rows that memory was taken for, ...]
@@ -46,7 +47,7 @@ class Replay:
 
     def _grow(self, step: Step) -> None:
         size = min(self.capacity, max(SMALLEST, 2 * self.rows))
-        grown = Step(*(torch.empty(len(v), size, *v.shape[1:], dtype=v.dtype) for v in step))
+        grown = self.kind(*(torch.empty(len(v), size, *v.shape[1:], dtype=v.dtype) for v in step))
         if self._data is not None:
             for new, old in zip(grown, self._data, strict=True):
                 new[:, : self.rows] = old[:, : self.rows]
@@ -57,7 +58,7 @@ class Replay:
         once it is full."""
         if self._data is None:
             raise ValueError("The memory is empty: add rows before you sample.")
-        return Step(*(v[:, : self.rows] for v in self._data))
+        return self.kind(*(v[:, : self.rows] for v in self._data))
 
     def sample(self, batch: int, length: int, generator: torch.Generator | None = None) -> Step:
         """B windows of L rows in order of time, `[B, L, ...]`, each start equally likely.
@@ -74,4 +75,5 @@ class Replay:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.rows, self.next = state["rows"], state["next"]
-        self._data = Step(**{k: v.clone() for k, v in state["data"].items()}) if self.rows else None
+        rows = {k: v.clone() for k, v in state["data"].items()}
+        self._data = self.kind(**rows) if self.rows else None

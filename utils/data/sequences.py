@@ -41,7 +41,7 @@ def sample_windows(
     Args:
         data: one recording `[T, ...]` (as `minatar.load` gives), or N of the same length
             `[N, T, ...]` (as `interact` gives for a vector of environments). No window runs from
-            one recording into another.
+            one recording into another. A tuple with more columns than a `Step` stays what it is.
         generator: on the data's device.
         oldest: the row in which time begins, where recordings are rings that go on at row 0.
     Returns:
@@ -50,7 +50,7 @@ def sample_windows(
         ValueError: the recordings are shorter than a window.
     """
     if data.reward.ndim == 1:
-        data = Step(*(v[None] for v in data))
+        data = type(data)(*(v[None] for v in data))
     recordings, rows = data.reward.shape
     if length > rows:
         raise ValueError(f"Recordings of {rows} rows hold no window of {length}.")
@@ -58,7 +58,7 @@ def sample_windows(
     starts = rows - length + 1  # of each recording
     index = torch.randint(recordings * starts, (batch, 1), generator=generator, device=device)
     time = (oldest + index % starts + torch.arange(length, device=device)) % rows
-    return Step(*(v[index // starts, time] for v in data))
+    return type(data)(*(v[index // starts, time] for v in data))
 
 
 def same_episode(first: Bool[Tensor, "B L"]) -> Bool[Tensor, "B L"]:

@@ -1,0 +1,265 @@
+"""MuZero (Schrittwieser et al. 2020): a model of what matters for planning, and of nothing else.
+
+Three networks: the *representation* h turns an observation into a latent state, the *dynamics* g
+takes an action there and says what reward comes with it, the *prediction* f gives policy and value.
+None of them is ever asked what the next observation looks like. What the latent state holds is
+decided by rewards, values and policies, several steps ahead.
+
+What plans with it is utils.agents.mcts, through utils.agents.mcts_models.WorldModel, whose heads
+are `MuZero.predict`.
+
+Shape key: B batch, K unrolled steps, A actions, D latent features, S size of the support, V = 2 S +
+1 atoms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import gymnasium as gym
+import torch
+from gymnasium.spaces import Discrete
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+from utils.nn.mlp import Linear, mlp
+from utils.nn.random import uniform
+from utils.nn.two_hot import two_hot
+from utils.world import Dreamt, Spec, State, Step
+
+EPSILON = 0.001  # of the value transform
+
+
+class Played(NamedTuple):
+    """Rows of experience with what the search found at each: `Step`, and two columns more."""
+
+    observation: Tensor
+    action: Float[Tensor, "B A"]
+    reward: Float[Tensor, " B"]
+    first: Bool[Tensor, " B"]
+    terminated: Bool[Tensor, " B"]
+    policy: Float[Tensor, "B A"]  # of the search at this observation; any where the episode is over
+    value: Float[Tensor, " B"]  # for the player who moves here: of the search, or a target
+
+
+# Targets
+
+
+def value_transform(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """`h(x) = sign(x) (sqrt(|x| + 1) - 1) + 0.001 x`: large returns shrink to their root.
+
+    The last term keeps h invertible with a slope that never vanishes. MuZero, Appendix F; from
+    Pohlen et al. 2018.
+    """
+    return x.sign() * ((x.abs() + 1).sqrt() - 1) + EPSILON * x
+
+
+def inverse_transform(y: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """x with `value_transform(x) = y`.
+
+    With e = 0.001, m = |y| and s = sqrt((1 + 2 e)^2 + 4 e m), x is sign(y) (u^2 - 1) where
+    u = 2 (m + 1 + e) / (s + 1). In the usual form of u, and in u^2 - 1, numbers that are nearly
+    equal are subtracted, which costs three digits in float32; here u - 1 is found without that.
+    """
+    size = y.abs()
+    root = ((1 + 2 * EPSILON) ** 2 + 4 * EPSILON * size).sqrt()
+    excess = size * (2 - 4 * EPSILON / (1 + 2 * EPSILON + root)) / (root + 1)  # u - 1
+    return y.sign() * excess * (excess + 2)
+
+
+def n_step_targets(rows: Played, n: int, discount: float) -> Float[Tensor, "B T-n"]:
+    """What a value head should say at rows 0 to T - n - 1 of windows `[B, T]`.
+
+        z_t = sum over i = 1..n of discount^(i-1) reward_{t+i}  +  discount^n value_{t+n}
+
+    `rows.value` is what the search found. Where the episode terminates on the way, the sum ends
+    with that row's reward. Where it was cut (the next row is `first`, but nothing terminated), the
+    sum ends with the discounted value of its last row. A row in which the episode terminated has
+    the target 0. `discount` is gamma, or -gamma where two players move in turn: then a reward is
+    that of the player who moved, and what comes to the opponent counts negative. Appendix G.
+    """
+    length = rows.reward.shape[1] - n
+    value = rows.value.masked_fill(rows.terminated, 0.0)
+    target = value[:, n:]
+    for i in reversed(range(n)):  # from i + 1 steps after the row to i steps after it
+        arrived = slice(i + 1, i + 1 + length)
+        onward = rows.reward[:, arrived] + discount * target
+        target = torch.where(rows.first[:, arrived], value[:, i : i + length], onward)
+    return target
+
+
+def scale_gradient(x: Float[Tensor, "*shape"], scale: float) -> Float[Tensor, "*shape"]:
+    """x itself; the gradient that comes back through it is multiplied by `scale`. Appendix G."""
+    return x.detach() + scale * (x - x.detach())
+
+
+@dataclass(frozen=True)
+class Config:
+    """Sizes."""
+
+    latent: int = 64  # D
+    units: int = 128
+    layers: int = 1  # hidden layers of each network
+    support: int = 300  # S: values up to h^-1(S), about 59,000
+    value_weight: float = 0.25
+
+
+class MuZero(nn.Module):
+    """The world. It keeps no memory: the latent state is made from one observation.
+
+    An observation that does not show all that matters must hold the last few frames.
+    """
+
+    atoms: Float[Tensor, " V"]
+
+    def __init__(
+        self, observation_space: gym.Space, action_space: Discrete, config: Config | None = None
+    ) -> None:
+        super().__init__()
+        self.config = c = config or Config()
+        self.spec = Spec(observation_space, action_space, observation=False, cont=False)
+        seen, actions, values = (
+            gym.spaces.flatdim(observation_space),
+            int(action_space.n),
+            2 * c.support + 1,
+        )
+        self.representation = mlp(seen, c.units, c.layers, c.latent)
+        self.dynamics = mlp(c.latent + actions, c.units, c.layers)
+        self.to_latent = Linear(c.units, c.latent)
+        self.to_reward = Linear(c.units, values, scale=0.0)
+        self.prediction = mlp(c.latent, c.units, c.layers)
+        self.to_policy = Linear(c.units, actions, scale=0.0)
+        self.to_value = Linear(c.units, values, scale=0.0)
+        self.register_buffer("atoms", torch.arange(-c.support, c.support + 1.0), persistent=False)
+
+    # ---- the three functions
+
+    def scaled(self, latent: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+        """Every row stretched to [0, 1], its smallest feature 0, its largest 1.
+
+        So the state has the range of the one-hot action beside it. A row of equal features becomes
+        0. Appendix G.
+        """
+        low, high = latent.amin(-1, keepdim=True), latent.amax(-1, keepdim=True)
+        return (latent - low) / (high - low).clamp(min=1e-5)
+
+    def represent(self, observation: Float[Tensor, "B ..."]) -> Float[Tensor, "B D"]:
+        """h: the latent state of an observation."""
+        return self.scaled(self.representation(observation.flatten(1).to(self.atoms.dtype)))
+
+    def step(
+        self, latent: Float[Tensor, "B D"], action: Float[Tensor, "B A"]
+    ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B V"]]:
+        """g: the next latent state, and logits of the reward that comes with it."""
+        hidden = self.dynamics(torch.cat([latent, action], -1))
+        return self.scaled(latent + self.to_latent(hidden)), self.to_reward(hidden)
+
+    def heads(
+        self, latent: Float[Tensor, "B D"]
+    ) -> tuple[Float[Tensor, "B A"], Float[Tensor, "B V"]]:
+        """f: logits of the policy and of the value."""
+        hidden = self.prediction(latent)
+        return self.to_policy(hidden), self.to_value(hidden)
+
+    # ---- numbers as distributions
+
+    def to_support(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape V"]:
+        """The distribution over `self.atoms` (-S, ..., S) whose mean is `value_transform(x)`: all
+        of it on the two atoms beside that. Beyond the ends it is all on the last atom."""
+        return two_hot(value_transform(x), self.atoms)
+
+    def from_support(self, logits: Float[Tensor, "*shape V"]) -> Float[Tensor, "*shape"]:
+        """The number that logits stand for: the mean atom, transformed back."""
+        return inverse_transform(logits.softmax(-1) @ self.atoms)
+
+    # ---- the protocol
+
+    def initial(self, batch: int) -> State:
+        return {"latent": self.atoms.new_zeros(batch, self.config.latent)}
+
+    def observe(
+        self,
+        state: State,
+        step: Step,
+        *,
+        generator: torch.Generator | None = None,
+        mode: bool = False,
+    ) -> State:
+        """The latent state of what is seen now. Nothing is remembered, so nothing is forgotten."""
+        return {"latent": self.represent(step.observation)}
+
+    def imagine(
+        self,
+        state: State,
+        action: Float[Tensor, "B A"],
+        *,
+        generator: torch.Generator | None = None,
+        mode: bool = False,
+    ) -> Dreamt:
+        """One step of g, which is deterministic. It has no notion of an end: after one, the model
+        should say that nothing comes any more, reward 0 and value 0."""
+        latent, reward = self.step(state["latent"], action)
+        return Dreamt({"latent": latent}, self.from_support(reward), None)
+
+    def decode(self, state: State) -> None:
+        """There is no picture in a latent state of MuZero's."""
+        return None
+
+    def predict(self, state: State) -> tuple[Float[Tensor, "B A"], Float[Tensor, " B"]]:
+        """Policy logits and value of a state, for the search."""
+        policy, value = self.heads(state["latent"])
+        return policy, self.from_support(value)
+
+    # ---- training
+
+    def loss(
+        self, rows: Played, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, dict[str, Tensor], State]:
+        """The unrolled loss of windows `[B, K + 1]`, whose `value` holds the value targets.
+
+        Row 0 is seen, and h makes a state of it; the K actions after it lead on through g. At every
+        row the cross entropies of value (times `config.value_weight`) and policy, from row 1 on of
+        the reward too. What rows 1 to K cost is divided by K, and the gradient is halved where it
+        leaves g for the state before (Appendix G).
+
+        Rows after the episode's end: where it terminated, reward and value 0 under random actions,
+        and no policy; where it was cut, nothing is known, and nothing counts.
+        Returns the mean over the batch, its parts, and the states of row 0.
+        """
+        batch, length = rows.reward.shape
+        steps = length - 1
+        inside = (rows.first[:, 1:].cumsum(1) == 0).to(rows.reward.dtype)  # [B, K], like Step 1..K
+        inside = torch.cat([torch.ones_like(inside[:, :1]), inside], 1)
+        ended = ((rows.terminated * inside).cumsum(1) > 0).to(inside.dtype)  # at an end or after it
+        known = torch.maximum(inside, ended)
+        random = one_hot(
+            (uniform((batch, length), rows.reward, generator) * rows.action.shape[-1]).long(),
+            rows.action.shape[-1],
+        )
+        action = torch.where(inside[..., None] > 0, rows.action, random.to(rows.action.dtype))
+        reward = self.to_support(rows.reward * inside)
+        value = self.to_support(rows.value * inside * (1 - ended))
+        acts = inside * (1 - ended)  # rows in which somebody moves
+
+        latent = start = self.represent(rows.observation[:, 0])
+        parts = {name: [] for name in ("reward", "value", "policy")}
+        for k in range(length):
+            if k:
+                latent, logits = self.step(scale_gradient(latent, 0.5), action[:, k])
+                parts["reward"].append(known[:, k] * cross_entropy(logits, reward[:, k]))
+            policy, logits = self.heads(latent)
+            parts["value"].append(known[:, k] * cross_entropy(logits, value[:, k]))
+            parts["policy"].append(acts[:, k] * cross_entropy(policy, rows.policy[:, k]))
+        weight = rows.reward.new_tensor([1.0] + [1 / steps] * steps)
+        sums = {k: (torch.stack(v, 1) * weight[-len(v) :]).sum(1).mean() for k, v in parts.items()}
+        loss = sums["reward"] + self.config.value_weight * sums["value"] + sums["policy"]
+        return loss, {k: v.detach() for k, v in sums.items()}, {"latent": start.detach()}
+
+
+def cross_entropy(
+    logits: Float[Tensor, "*shape V"], target: Float[Tensor, "*shape V"]
+) -> Float[Tensor, "*shape"]:
+    """`-sum of target log softmax(logits)`, in nats."""
+    return -(target * logits.log_softmax(-1)).sum(-1)
