@@ -10,7 +10,7 @@ from torch import nn
 
 from tests.conformance import random_steps
 from tests.official import close, official
-from utils.agents.mixed_actor_critic import ActorCritic, Config
+from utils.agents.mixed_actor_critic import Config, MixedActorCritic
 from utils.agents.pathwise_actor_critic import dream_weights, lambda_return
 from utils.worlds import dreamer_v2
 
@@ -23,7 +23,7 @@ def pair(**changes):
     torch.manual_seed(0)
     world = dreamer_v2.DreamerV2(CARTPOLE, TWO, TINY)
     config = Config(units=10, layers=1, horizon=5, **changes)
-    return world, ActorCritic(world.size, TWO, config)
+    return world, MixedActorCritic(world.size, TWO, config)
 
 
 def test_returns_and_losses_and_their_gradients_are_the_official_ones():
@@ -35,7 +35,7 @@ def test_returns_and_losses_and_their_gradients_are_the_official_ones():
     close(dream_weights(given["discount"]), given["weight"])
     returns = lambda_return(reward, given["discount"], slow, 0.95)
     close(returns, expected["target"].T)
-    behaviour = ActorCritic(4, Discrete(3), Config(units=4, layers=1, mix=0.1, entropy=1e-3))
+    behaviour = MixedActorCritic(4, Discrete(3), Config(units=4, layers=1, mix=0.1, entropy=1e-3))
     weight, action = given["weight"], given["action"][:, 1:-1]
     baseline = slow[:, :-2].detach()
     loss = behaviour.actor_loss(logits[:, :-2], action, returns[:, 1:], baseline, weight[:, :-2])
@@ -54,7 +54,7 @@ def test_returns_and_losses_and_their_gradients_are_the_official_ones():
 def test_the_critics_gradient_is_the_official_one():
     given, expected = official("dreamerv2_actor_critic_loss")
     given = {k: v.transpose(0, 1).clone() for k, v in given.items()}
-    behaviour = ActorCritic(4, Discrete(3), Config(units=4, layers=1))
+    behaviour = MixedActorCritic(4, Discrete(3), Config(units=4, layers=1))
     value = given["value"].requires_grad_()
     behaviour.value = lambda features: value[:, :-1]
     loss = behaviour.critic_loss(value[:, :-1, None], expected["target"].T, given["weight"][:, :-1])
@@ -137,4 +137,4 @@ def test_a_step_runs_on_meta():
 
 def test_it_needs_a_choice_of_actions():
     with pytest.raises(TypeError, match="chooses"):
-        ActorCritic(17, CARTPOLE, Config())
+        MixedActorCritic(17, CARTPOLE, Config())

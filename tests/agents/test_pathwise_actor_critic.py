@@ -11,8 +11,8 @@ from tests.conformance import random_steps
 from tests.official import close, official
 from utils.agents import actor_critic
 from utils.agents.pathwise_actor_critic import (
-    ActorCritic,
     Config,
+    PathwiseActorCritic,
     TanhNormal,
     dream_weights,
     lambda_return,
@@ -30,7 +30,7 @@ def pair(**changes):
     torch.manual_seed(0)
     world = dreamer_v1.DreamerV1(BALL, BALL, TINY)
     config = Config(units=10, actor_layers=1, critic_layers=1, horizon=5, **changes)
-    return world, ActorCritic(17, BALL, config)
+    return world, PathwiseActorCritic(17, BALL, config)
 
 
 def starts_of(world):
@@ -184,7 +184,7 @@ def test_it_climbs_in_an_exact_world():
     torch.manual_seed(0)
     world = Seen()
     config = Config(units=32, actor_layers=1, critic_layers=1, horizon=10, init_std=0.3)
-    behaviour = ActorCritic(3, world.spec.action_space, config)
+    behaviour = PathwiseActorCritic(3, world.spec.action_space, config)
     adam = torch.optim.Adam(behaviour.parameters(), 3e-3)
     generator = torch.Generator().manual_seed(0)
     starts = {"angle": 0.3 * torch.randn(64, generator=generator), "velocity": torch.zeros(64)}
@@ -206,10 +206,10 @@ def test_exploring_adds_noise_and_judging_takes_the_mean():
     a, b = (behaviour.policy(world)(state, torch.Generator().manual_seed(2)) for _ in range(2))
     assert torch.equal(a, b)
     assert (a - mean).abs().max() > 0.1
-    noisy = ActorCritic(17, BALL, Config(units=10, action_noise=9.0)).policy(world)
+    noisy = PathwiseActorCritic(17, BALL, Config(units=10, action_noise=9.0)).policy(world)
     assert noisy(state, torch.Generator().manual_seed(2)).abs().max() == 1
 
 
 def test_it_needs_a_range_of_actions():
     with pytest.raises(TypeError, match="differentiates"):
-        ActorCritic(17, Discrete(2), Config())
+        PathwiseActorCritic(17, Discrete(2), Config())

@@ -137,3 +137,11 @@ def test_continuation_learns_the_discount_and_the_dream_takes_it_out_again():
         close(world.predict(world.features(state))[1], torch.tensor(bias).sigmoid().expand(3))
         cont = world.imagine(state, batch.action[:, 1], mode=True).cont
         close(cont, (torch.tensor(bias).sigmoid() / 0.999).clamp(max=1).expand(3))
+
+
+def test_cells_are_bernoulli_variables():
+    world = made(MultiBinary((5, 5, 2)), Discrete(3))
+    bits = (torch.rand(3, 5, 5, 2) < 0.5).to(torch.int8)
+    loss = world.codec.loss(torch.zeros(3, 50), bits)
+    assert loss.tolist() == pytest.approx([50 * np.log(2)] * 3)
+    close(world.codec.expected(torch.full((3, 50), 30.0)), torch.ones(3, 5, 5, 2))

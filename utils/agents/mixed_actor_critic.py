@@ -20,7 +20,7 @@ from gymnasium.spaces import Discrete
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from utils.agents.pathwise_actor_critic import dream_weights, lambda_return
+from utils.agents.pathwise_actor_critic import Returns, dream_weights, lambda_return
 from utils.nn.one_hot import draw, straight_through
 from utils.nn.random import uniform
 from utils.world import Policy, State, Step, frozen
@@ -40,20 +40,30 @@ class Config:
     slow_update: int = 100  # updates from one copy of the critic to the next
 
 
-class ActorCritic(nn.Module):
+class MixedActorCritic(nn.Module):
     """What acts in the world and what judges it.
 
     `features` is F of the world. The world gives `features(state)`, `predict(features)` (expected
     reward, and gamma times the probability of going on) and the recurrence `rssm`.
+
+    Args:
+        returns: what counts returns, for whoever changes it.
     """
 
     updates: Tensor
 
-    def __init__(self, features: int, action_space: gym.Space, config: Config) -> None:
+    def __init__(
+        self,
+        features: int,
+        action_space: gym.Space,
+        config: Config,
+        *,
+        returns: Returns = lambda_return,
+    ) -> None:
         super().__init__()
         if not isinstance(action_space, Discrete):
             raise TypeError(f"DreamerV2 here chooses among actions, and {action_space} is a range.")
-        self.config = config
+        self.config, self.returns = config, returns
         units, layers = config.units, config.layers
         self.actor = dense(features, units, layers, int(action_space.n))
         self.critic = dense(features, units, layers, 1)
@@ -116,7 +126,7 @@ class ActorCritic(nn.Module):
             reward, discount = world.predict(features)
             discount = torch.cat([going[:, None], discount[:, 1:]], 1)
             value = self.slow(features).squeeze(-1)
-            returns = lambda_return(reward, discount, value, self.config.lam)
+            returns = self.returns(reward, discount, value, self.config.lam)
         weight = dream_weights(discount)
         logits = self.actor(features[:, :-2].detach())
         chosen = logits, actions[:, :-1], returns[:, 1:], value[:, :-2], weight[:, :-2]

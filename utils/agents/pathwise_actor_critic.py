@@ -11,6 +11,7 @@ Shape key: N dreams side by side, H imagined steps, F features of a state, A act
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import gymnasium as gym
@@ -61,6 +62,9 @@ def lambda_return(
     return torch.stack(returns[:0:-1], 1)
 
 
+Returns = Callable[[Tensor, Tensor, Tensor, float], Tensor]  # as `lambda_return`
+
+
 def dream_weights(discount: Float[Tensor, "N H"]) -> Float[Tensor, "N H"]:
     """How much each step of a dream counts: the product of all discounts before it, and 1 for the
     first. No gradient: the actor shall not end the dream to avoid a loss."""
@@ -98,19 +102,30 @@ class TanhNormal:
         return torch.tanh(mean + std * noise)
 
 
-class ActorCritic(nn.Module):
+class PathwiseActorCritic(nn.Module):
     """What acts in the world and what judges it.
 
     `features` is F of the world. Of the world it needs the protocol and `features(state)`. Actions
     are from -1 to 1.
+
+    Args:
+        returns, choice: what counts returns and what draws actions, for whoever changes them.
     """
 
-    def __init__(self, features: int, action_space: gym.Space, config: Config) -> None:
+    def __init__(
+        self,
+        features: int,
+        action_space: gym.Space,
+        config: Config,
+        *,
+        returns: Returns = lambda_return,
+        choice: type[TanhNormal] = TanhNormal,
+    ) -> None:
         super().__init__()
         if not isinstance(action_space, Box):
             raise TypeError(f"Dreamer differentiates through actions, and {action_space} has none.")
-        self.config = config
-        self.choice = TanhNormal(gym.spaces.flatdim(action_space), config.init_std)
+        self.config, self.returns = config, returns
+        self.choice = choice(gym.spaces.flatdim(action_space), config.init_std)
         self.actor = dense(features, config.units, config.actor_layers, self.choice.outputs)
         self.critic = dense(features, config.units, config.critic_layers, 1)
 
@@ -160,16 +175,20 @@ class ActorCritic(nn.Module):
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Actor and critic on dreams from `starts` [N, ...]: the sum of two losses, and metrics.
 
-        The actor's gradient passes through the world and the critic and changes neither; the
-        critic's reaches only the critic.
+        `self.imagine` dreams; `self.value` of the dream's features is what the critic expects;
+        `self.returns(reward, discount, value, self.config.lam)` [N, H-1] and
+        `dream_weights(discount)`, without its last column, go into `self.actor_loss` and
+        `self.critic_loss`. Every discount is `self.config.discount`.
+
+        Dream and values are made inside `frozen(world, self.critic)`: the actor's gradient passes
+        through both and changes neither. The critic's own loss, outside, reaches only the critic.
+        Metrics are both parts, "actor" and "critic", and the mean "return", detached.
         """
         with frozen(world, self.critic):
             dream = self.imagine(world, starts, generator)
             discount = torch.full_like(dream.reward, self.config.discount)
-            if dream.cont is not None:
-                discount = discount * dream.cont
             value = self.value(dream.state)
-        returns = lambda_return(dream.reward, discount, value, self.config.lam)
+        returns = self.returns(dream.reward, discount, value, self.config.lam)
         weight = dream_weights(discount)[:, :-1]
         parts = {
             "actor": self.actor_loss(returns, weight),

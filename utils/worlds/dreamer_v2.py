@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import gymnasium as gym
 import torch
+from gymnasium.spaces import MultiBinary
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -70,6 +71,21 @@ class Categoricals(rssm.Categoricals):
         """
         p, q = (logits.unflatten(-1, self.shape).log_softmax(-1) for logits in (p, q))
         return (p.exp() * (p - q)).sum((-2, -1))
+
+
+class Bits(Vectors):
+    """Cells that are 0 or 1: independent Bernoulli variables."""
+
+    def loss(
+        self, prediction: Float[Tensor, "*batch O"], observation: Tensor
+    ) -> Float[Tensor, "*batch"]:
+        """Cross entropy in nats, summed over the cells."""
+        bits = self.scaled(observation)
+        return F.binary_cross_entropy_with_logits(prediction, bits, reduction="none").sum(-1)
+
+    def expected(self, prediction: Float[Tensor, "*batch O"]) -> Tensor:
+        """Probabilities that cells are 1."""
+        return prediction.sigmoid().unflatten(-1, self.shape)
 
 
 class Cell(nn.Module):
@@ -143,7 +159,8 @@ class DreamerV2(nn.Module):
         self.spec = Spec(observation_space, action_space)
         stoch = config.stoch * config.classes
         size = config.deter + stoch
-        codec = Pictures if is_image(observation_space) else Vectors
+        cells = Bits if isinstance(observation_space, MultiBinary) else Vectors
+        codec = Pictures if is_image(observation_space) else cells
         self.codec = codec(observation_space, size, config)
         self.rssm = RSSM(
             Cell(config.deter, stoch, self.spec.action_size, config.hidden),
