@@ -39,7 +39,6 @@ PROFILE = None  # smoke, quick or full; None: the environment variable WM_PROFIL
 # %%
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -73,7 +72,7 @@ from utils.evaluate import breakout, ladder
 from utils.evaluate.breakout import draw_breakout
 from utils.evaluate.pendulum import draw_pendulum
 from utils.evaluate.playing import DreamGame
-from utils.world import State, Step, World, interact, repeat, rollout, rows, take, where
+from utils.world import State, Step, World, interact, repeat, rollout, rows, where
 from utils.worlds import planet, rssm
 
 lesson = begin("2.2", PROFILE, seeds=5)
@@ -150,6 +149,8 @@ diagram(
 # | | paper | code | here |
 # |---|---|---|---|
 # | sizes: $h$, $s$, hidden | 200, 30, 200 | the same | the same in full; 64, 16, 64 in quick |
+# | hidden layers: into the GRU, prior, posterior | 2 | 1 | 1 |
+# | hidden layers of the reward | 2 of 200 | 3 of 300 | the code's in full; 2 of 64 in quick |
 # | activation | ReLU | ReLU | ELU, as in Dreamer's RSSM, so that ours can be checked against its numbers |
 # | smallest standard deviation of $s$ | not given | 0.1, after softplus | the same |
 # | free nats | 3, clips the divergence | 3, taken off at every step by itself: max(0, KL - 3) | the code's; Dreamer clips the average of the batch |
@@ -327,20 +328,31 @@ open_loop = check("2.2.6")
 # %% [markdown]
 # ## With one path missing
 #
-# Two small changes take a path away. `Points` are latents without chance: the sample is always the mean, and
-# the divergence half the squared distance of two means. A `Forgetful` cell starts from zeros in
-# every step, so that all memory has to pass through the samples.
+# Each path can be taken away.
+#
+# - **Deterministic alone**, the plain recurrent network that the paper compares with (its figure 2a): what
+#   a row shows is read off $h_t$, *before* the row is looked at. `Points` are latents without chance; they
+#   hand what was seen on to the next step. With only the past to go by, the best guess at a coin is its mean.
+# - **Stochastic alone**: a `Forgetful` cell starts from zeros in every step, so that all memory has to pass
+#   through the samples.
 
 
 # %%
 class Points(Gaussians):
-    """No stochastic path: a state is known, not drawn."""
+    """Latents without chance: the mean, always. Their divergence is half the squared distance."""
 
     def sample(self, stats, noise):
         return stats.chunk(2, -1)[0]
 
     def kl(self, p, q):
         return 0.5 * (p.chunk(2, -1)[0] - q.chunk(2, -1)[0]).square().sum(-1)
+
+
+class Recurrent(PlaNet):
+    """No stochastic path: everything is read off the deterministic state."""
+
+    def features(self, state):
+        return torch.cat([state["deter"], torch.zeros_like(state["stoch"])], -1)
 
 
 class Forgetful(planet.Cell):
@@ -350,11 +362,12 @@ class Forgetful(planet.Cell):
         return planet.Cell.forward(self, torch.zeros_like(deter), stoch, inputs)
 
 
-def make(observation_space, action_space, config, **parts):
+# %%
+def make(observation_space, action_space, config, world=PlaNet, **parts):
     """A world of your parts, started from this run's seed."""
     torch.manual_seed(seed)
     parts = {"rssm": RSSM, "latent": Gaussians} | parts
-    return PlaNet(observation_space, action_space, config, **parts)
+    return world(observation_space, action_space, config, **parts)
 
 
 def train(world, adam, draw, updates, generator=generator, plot=None, done=0):
@@ -370,7 +383,11 @@ def train(world, adam, draw, updates, generator=generator, plot=None, done=0):
 
 
 tiny = planet.Config(deter=32, stoch=8, hidden=64, units=64, layers=2, free_nats=0.0, noise=0.3)
-arms = {"deterministic": {"latent": Points}, "stochastic": {"cell": Forgetful}, "RSSM": {}}
+arms = {
+    "deterministic": {"world": Recurrent, "latent": Points},
+    "stochastic": {"cell": Forgetful},
+    "RSSM": {},
+}
 updates = lesson.pick(smoke=3, quick=400, evidence=1000)
 judged, dreamt, scores = cue_and_coin(1000, generator), {}, {}
 for arm, parts in progress(arms.items(), "ablation"):
@@ -379,8 +396,12 @@ for arm, parts in progress(arms.items(), "ablation"):
     train(world, adam, lambda: cue_and_coin(64, generator), updates)
     with torch.no_grad():
         dreamt[arm] = open_loop(world, judged, 1, generator)
+        loss = world.loss(judged, generator)[0]
     scores[arm] = recall(dreamt[arm], judged), boldness(dreamt[arm])
-    print(f"{arm:13}: right cue {scores[arm][0]:.2f}, size of a coin {scores[arm][1]:.2f}")
+    print(
+        f"{arm:13}: right cue {scores[arm][0]:.2f}, size of a coin {scores[arm][1]:.2f}, "
+        f"loss {loss:.2f} nats a row"
+    )
 
 # %% [markdown]
 # Forty dreams of sequences that began with cue 1. Above the cue, below the coins. (Dots are moved a little,
@@ -403,9 +424,19 @@ axes[1, 0].set_ylabel("coin")
 plt.show()
 
 # %% [markdown]
-# The deterministic world knows the cue and has grey coins. The stochastic one throws coins, but
-# whatever it would remember has to pass through a noisy sample in every step: about the cue it guesses. Only
-# with both paths the cue is known *and* every dreamt coin is a coin.
+# The deterministic world knows the cue and has grey coins: of what nobody can know, the mean is the best
+# that a single prediction can be, and the loss of 6.1 nats is the best that it can have. (An error of 1 in
+# units of 0.3 costs 5.6 nats, in each row for the coin and once in ten rows for the cue.) The stochastic one
+# throws coins, but whatever it would remember has to pass through a noisy sample in every step: about the cue
+# it guesses. Only with both paths the cue is known *and* every dreamt coin is a coin. A coin is worth
+# $\log 2 = 0.69$ nats, and that is about what the RSSM pays for it.
+#
+# **Why not simply take the noise away?** One could let the decoder see the `Points` too and change nothing else.
+# It was tried, and it tells nothing: coins had the size 0.04 after 400 updates, and 0.62 or 0.09 after 1,000, from
+# two seeds. A distance between two points has no unit. The world shrinks its latents until their divergence is
+# next to nothing (0.01 nats in that first run, though a whole coin went through), and the decoder makes them
+# large again. Nothing pulls the prior to the mean, and between the two points that stand for heads and
+# tails the decoder was never asked. It is the noise that gives distances between latents a unit.
 
 # %%
 claim("cue and coin: right cue, RSSM", [scores["RSSM"][0]], ">=", 0.95)
@@ -431,6 +462,7 @@ class Mine(RSSM):
         return yours(self, state, embed, action, first, noise)
 
 
+# %%
 lived = make(OBSERVATION, ACTION, tiny, rssm=Mine)
 lived.load_state_dict(world.state_dict())
 many = judged.observation[:, 0, 0]
@@ -651,7 +683,7 @@ with LivePlot("update", loss=["reconstruction", "reward", "divergence"], log=("l
 train(learned, adam, draw, updates, luck)
 tested = collect(replace(searching, action_noise=0.0), lesson.pick(smoke=1, quick=4), 900)
 final, chance = tested.returns.mean().item(), curve[0][1]
-decisions, returns = zip(*curve, strict=True)
+decisions, returns = zip(*curve[1:], strict=True)  # without the random episodes
 _, ax = plt.subplots(figsize=(6, 2.8))
 ax.plot(decisions, returns, "o-", label="PlaNet, with noise on its actions")
 ax.plot(decisions[-1] * 1.03, final, "D", color="C1", label="and without, at the end")
@@ -672,13 +704,13 @@ if lesson.profile != "full":
 # %% [markdown]
 # ### What the world has understood
 #
-# Five rows are seen, then the world dreams on under the recorded actions. Behind the line nothing is
-# looked at. Thin lines are twenty sampled dreams.
+# The first moments of an episode: five rows are seen, then the world dreams on under the recorded
+# actions. Behind the line nothing is looked at. Thin lines are twenty sampled dreams.
 
 # %%
 ahead, context = lesson.pick(smoke=8, quick=40), 5
 times = [0, 2, 4, *np.linspace(context, context + ahead - 1, 8).astype(int)]
-tests = sample_windows(tested.step, 16, context + ahead, luck)
+tests = Step(*(part[:, : context + ahead] for part in tested.step))
 with torch.no_grad():
     expected = open_loop(learned, tests, context)
     many = Step(*(v[:1].expand(20, *v.shape[1:]) for v in tests))
@@ -707,6 +739,10 @@ if lesson.profile != "full":
     plt.show()
 
 # %% [markdown]
+# On the way up the dreams stay close to the truth. At the top they part: an upright pendulum falls to one
+# side or the other from the smallest error, and the recorded actions, chosen by somebody who saw it, hold up the
+# recorded pendulum only. The planner looks again at every step, and never has to dream that far.
+#
 # ### Latent overshooting
 #
 # The prior is trained one step ahead of what was seen; the planner asks it twelve steps ahead. The paper's
@@ -729,7 +765,7 @@ _, ax = plt.subplots(figsize=(5, 2.6))
 ax.plot(range(1, depth + 1), farther.quantile(0.5, 0).cpu(), "o-", label="median")
 ax.plot(range(1, depth + 1), farther.mean(0).cpu(), "o-", label="mean")
 ax.axhline(config.free_nats, color="#222222", lw=1, ls=":", label="free nats")
-ax.set(xlabel="steps dreamt, d", ylabel="KL to the posterior, nats", ylim=(0, None))
+ax.set(xlabel="steps dreamt, d", ylabel="KL to the posterior, nats", yscale="log")
 ax.set_xticks(range(1, depth + 1))
 ax.legend()
 plt.show()
@@ -800,7 +836,8 @@ world.load_state_dict({name: value.float() for name, value in stored["weights"].
 test = breakout.windows(recorded, lesson.pick(smoke=16, quick=512))
 steps, how = test.steps, {"context": breakout.CONTEXT, "ground": breakout.BREAKOUT}
 measured = ladder.measure(world, steps, name="PlaNet (2.2)", subsets=test.subsets, **how)
-measured["trained"] = f"45,000 frames, {store.card(checkpoint)['seconds']} CPU-s"
+card = store.card(checkpoint)
+measured["trained"] = f"45,000 frames, {card['seconds']} s on {card['device']}"
 base = ladder.Persistence(world.spec)
 still = ladder.measure(base, steps, name="persistence", subsets=test.subsets, **how)
 display(Markdown(ladder.render(ladder.relative_cost([measured, still], "PlaNet (2.2)"))))
@@ -831,9 +868,8 @@ plt.show()
 
 # %%
 if lesson.profile != "full":
-    moments = take(tests._asdict(), slice(0, 8))
-    begun = ladder.filtered(learned, Step(**moments), context)
-    there = exact.observe({}, Step(*(part[:, context - 1] for part in Step(**moments))))
+    begun = ladder.filtered(learned, tests, context)
+    there = exact.observe({}, Step(*(part[:, context - 1] for part in tests)))
     swing = DreamGame(learned, begun, draw_pendulum, truth=(exact, there), limit=200)
     keys = {"ArrowLeft": [1.0], "ArrowRight": [-1.0]}
     show = play(swing.step, keys, idle=[0.0], fps=10, text="left the dream, right the equations")
