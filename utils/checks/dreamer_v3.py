@@ -113,11 +113,7 @@ def symlog_by_copysign(x):
             "x.abs().log1p()",
             "x.log1p()",
         ),
-        Mistake(
-            "this is symexp, which undoes symlog",
-            "log1p()",
-            "expm1()",
-        ),
+        Mistake("this is symexp, which undoes symlog", "log1p()", "expm1()"),
         Mistake(
             "the logarithm is to base 10; the slope at 0 is then not 1",
             "x.abs().log1p()",
@@ -232,17 +228,13 @@ GAP = """    gap = bins[below + 1] - bins[below]
             "gap = bins[below + 1] - bins[below]",
             "gap = bins[1] - bins[0]",
         ),
-        Mistake(
-            "a distance is taken for a share: divide it by the gap",
-            " / gap)",
-            ")",
-        ),
+        Mistake("a distance is taken for a share: divide it by the gap", " / gap)", ")"),
     ),
     alternatives=(two_hot_by_searching, two_hot_by_steps, two_hot_by_distances),
     equivalents={
         "below = ((bins <= value[..., None]).sum(-1) - 1).clamp(0, len(bins) - 2) -> "
         "below = ((bins < value[..., None]).sum(-1) - 1).clamp(0, len(bins) - 2)": "a value on a "
-        "bin is all of the way through the gap below it, and none of the way through the next",
+        "bin is all of the way through the gap below it, and none of the way through the next"
     },
     atol=1e-5,
 )
@@ -332,11 +324,7 @@ def mean_in_double(self, log_probs):
             "return surplus",
             "return -surplus",
         ),
-        Mistake(
-            "only the upper half is counted",
-            " - probs[..., :half].flip(-1)",
-            "",
-        ),
+        Mistake("only the upper half is counted", " - probs[..., :half].flip(-1)", ""),
     ),
     alternatives=(mean_by_three_parts, mean_in_double),
 )
@@ -399,9 +387,7 @@ def unimix_by_hand(logits, share):
             "share",
         ),
         Mistake(
-            "the network's part is not scaled down: the sum is more than 1",
-            "(1 - share) * ",
-            "",
+            "the network's part is not scaled down: the sum is more than 1", "(1 - share) * ", ""
         ),
         Mistake(
             "the two parts are swapped: `share` belongs to the uniform distribution",
@@ -634,16 +620,8 @@ SCALED = """        "dynamics": self.config.dyn * dyn,
             "self.discount * ~batch.terminated",
             "self.discount * ~batch.first",
         ),
-        Mistake(
-            "the scale of the dynamics loss is left out",
-            "self.config.dyn * dyn",
-            "dyn",
-        ),
-        Mistake(
-            "the scale of the representation loss is left out",
-            "self.config.rep * rep",
-            "rep",
-        ),
+        Mistake("the scale of the dynamics loss is left out", "self.config.dyn * dyn", "dyn"),
+        Mistake("the scale of the representation loss is left out", "self.config.rep * rep", "rep"),
         Mistake(
             "both scales are left out",
             SCALED,
@@ -691,11 +669,7 @@ SCALED = """        "dynamics": self.config.dyn * dyn,
             'dyn, rep = self.kl(posterior, self.rssm.prior(states["deter"]))',
             'dyn, rep = self.kl(posterior, self.rssm.prior(states["deter"]).detach())',
         ),
-        Mistake(
-            "the parts still hang on the graph: keep part.detach()",
-            "part.detach()",
-            "part",
-        ),
+        Mistake("the parts still hang on the graph: keep part.detach()", "part.detach()", "part"),
         Mistake(
             "the heads see features without a gradient: reward and continuation then teach the "
             "recurrence nothing",
@@ -891,14 +865,10 @@ def update_by_new_buffers(self, returns):
             "",
         ),
         Mistake(
-            "a 1 is added; the scale is the larger of the range and 1",
-            ".clamp(min=1)",
-            " + 1",
+            "a 1 is added; the scale is the larger of the range and 1", ".clamp(min=1)", " + 1"
         ),
         Mistake(
-            "the scale is cut off from above, not from below",
-            ".clamp(min=1)",
-            ".clamp(max=1)",
+            "the scale is cut off from above, not from below", ".clamp(min=1)", ".clamp(max=1)"
         ),
         Mistake(
             "the scale is that of this batch alone; it is the moving averages that divide",
@@ -926,9 +896,7 @@ def update_by_new_buffers(self, returns):
             "[0.0, 1.0]",
         ),
         Mistake(
-            "quartiles or another range is taken: 5 % and 95 %",
-            "[0.05, 0.95]",
-            "[0.25, 0.75]",
+            "quartiles or another range is taken: 5 % and 95 %", "[0.05, 0.95]", "[0.25, 0.75]"
         ),
         Mistake(
             "the standard deviation is taken; where returns are rare it follows the few that are "
@@ -1015,9 +983,7 @@ def actor_loss_by_parts(self, outputs, action, advantage, weight):
             "entropy",
         ),
         Mistake(
-            "the weight is left out: steps after the dream's end count in full",
-            "weight * (",
-            "(",
+            "the weight is left out: steps after the dream's end count in full", "weight * (", "("
         ),
         Mistake(
             "the entropy is not weighted",
@@ -1029,21 +995,13 @@ def actor_loss_by_parts(self, outputs, action, advantage, weight):
             "advantage.detach()",
             "advantage",
         ),
-        Mistake(
-            "the probability is used, not its logarithm",
-            "log_prob * ",
-            "log_prob.exp() * ",
-        ),
+        Mistake("the probability is used, not its logarithm", "log_prob * ", "log_prob.exp() * "),
         Mistake(
             "the mean is divided by the sum of the weights; it is a plain mean",
             "entropy)).mean()",
             "entropy)).sum() / weight.sum()",
         ),
-        Mistake(
-            "the loss is summed; it is a mean over all dreams and steps",
-            ".mean()",
-            ".sum()",
-        ),
+        Mistake("the loss is summed; it is a mean over all dreams and steps", ".mean()", ".sum()"),
         Mistake(
             "advantages are standardised here; their scale was set by the range of returns",
             "    return",
@@ -1168,7 +1126,7 @@ def replay_loss_by_padding(self, features, batch, gamma, dreamed):
         "return self.critic_loss(log_probs[:, :-1], returns, slow[:, :-1], 1 - last[:, :-1]) -> "
         "return self.critic_loss(log_probs[:, :], returns, slow[:, :-1], 1 - last[:, :-1])": (
             GATHERED
-        ),
+        )
     },
 )
 def _(ActorCritic, rng):
@@ -1180,11 +1138,7 @@ def _(ActorCritic, rng):
         loss = agent.replay_loss(features, batch, gamma, dreamed.flatten())
         name = f"gamma = {gamma:.2f}"
         found[f"loss, {name}"] = loss
-        back = gradients(
-            loss,
-            critic=list(agent.critic.parameters()),
-            features=[features],
-        )
+        back = gradients(loss, critic=list(agent.critic.parameters()), features=[features])
         found |= {f"{key}, {name}": value for key, value in back.items()}
     return found
 
@@ -1363,16 +1317,8 @@ THROUGH = """    starts = {name: value.detach() for name, value in starts.items(
             "state = world.rssm.imagine(state,",
             "state = world.rssm.imagine(starts,",
         ),
-        Mistake(
-            "the same chance comes at every step of the dream",
-            "latent[t]",
-            "latent[0]",
-        ),
-        Mistake(
-            "the actor's dice fall the same way at every step",
-            "choice[t]",
-            "choice[0]",
-        ),
+        Mistake("the same chance comes at every step of the dream", "latent[t]", "latent[0]"),
+        Mistake("the actor's dice fall the same way at every step", "choice[t]", "choice[0]"),
         Mistake(
             "the dream leaves nothing to chance: it goes on with the likeliest latents",
             "latent[t]",
@@ -1512,11 +1458,7 @@ PARTS = (
             "lambda_return(reward, discount, value",
             "lambda_return(reward, discount, slow",
         ),
-        Mistake(
-            "the slow critic is never moved",
-            "    self.follow()\n",
-            "",
-        ),
+        Mistake("the slow critic is never moved", "    self.follow()\n", ""),
         Mistake(
             "the critic's loss on replay keeps its full scale: config.replay_value is left out",
             "self.config.replay_value * ",
