@@ -46,8 +46,11 @@ def lesson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict:
             state["ran"].append(seed)
             if seed == state.get("killed_at"):
                 raise KeyboardInterrupt
-            claim = run.judge("small", np.array(state["values"][seed]), "<=", 5.0) | {"unit": "m"}
-            about = {"seeds": 3, "together": False, "device": "cpu", "claims": [claim]}
+            claims = [
+                run.judge(name, np.array(state["values"][seed]), "<=", 5.0) | {"unit": "m"}
+                for name in state.get("claims", {}).get(seed, ["small"])
+            ]
+            about = {"seeds": 3, "together": False, "device": "cpu", "claims": claims}
             Path(env["WM_CLAIMS"]).write_text(json.dumps(about))
         return spent
 
@@ -66,6 +69,13 @@ def test_evidence_merges_its_seeds_and_judges_them_together(lesson: dict) -> Non
     assert (made["seconds"], made["cpu_seconds"], made["device"]) == (3.0, 6.0, "abacus")
     assert made["run_all"].keys() == {"smoke", "quick"}
     assert run.stored_evidence("0.1") == made
+
+
+def test_a_claim_is_of_the_runs_that_made_it(lesson: dict) -> None:
+    lesson["claims"] = {0: ["all", "odd"], 1: ["all"], 2: ["odd", "all"]}
+    made = {claim["name"]: claim for claim in run.evidence("0.1")["claims"]}
+    assert (made["all"]["values"], made["all"]["seeds"]) == ([1.0, 2.0, 9.0], 3)
+    assert (made["odd"]["values"], made["odd"]["seeds"]) == ([1.0, 9.0], 2)
 
 
 def test_killed_evidence_goes_on_with_the_seed_in_flight(lesson: dict) -> None:

@@ -59,7 +59,9 @@ def evidence(lesson: str, jobs: int = 1) -> dict:
             with ThreadPoolExecutor(jobs) as pool:  # each thread waits for a process
                 list(pool.map(lambda seed: _aside(lesson, seed), others))
         parts += [evidence_of_seed(lesson, seed) for seed in others]
-    claims = [_merged([p["claims"][i] for p in parts]) for i in range(len(parts[0]["claims"]))]
+    # A run may leave out claims whose arm it did not train: each is of the runs that made it.
+    names = dict.fromkeys(c["name"] for part in parts for c in part["claims"])
+    claims = [_merged([c for p in parts for c in p["claims"] if c["name"] == n]) for n in names]
     made = {
         "lesson": lesson,
         "text": folder.name,
