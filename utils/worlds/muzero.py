@@ -157,8 +157,8 @@ class MuZero(nn.Module):
         return self.scaled(latent + self.to_latent(hidden)), self.to_reward(hidden)
 
     def heads(
-        self, latent: Float[Tensor, "B D"]
-    ) -> tuple[Float[Tensor, "B A"], Float[Tensor, "B V"]]:
+        self, latent: Float[Tensor, "*shape D"]
+    ) -> tuple[Float[Tensor, "*shape A"], Float[Tensor, "*shape V"]]:
         """f: logits of the policy and of the value."""
         hidden = self.prediction(latent)
         return self.to_policy(hidden), self.to_value(hidden)
@@ -214,48 +214,67 @@ class MuZero(nn.Module):
 
     # ---- training
 
+    def unroll(
+        self, latent: Float[Tensor, "B D"], action: Float[Tensor, "B K A"]
+    ) -> tuple[Float[Tensor, "B K+1 A"], Float[Tensor, "B K+1 V"], Float[Tensor, "B K V"]]:
+        """What the model says along K actions: logits of policy and value (`self.heads`) at the
+        first state and after each action, of the reward with each action (`self.step`).
+
+        No observation is seen on the way. The gradient is halved (`scale_gradient`) in the state
+        that goes into `step`, not in what the heads read: the state after k actions has come
+        through g k times, and without that its gradient would grow with k. Appendix G.
+        """
+        latents, rewards = [latent], []
+        for k in range(action.shape[1]):
+            latent, reward = self.step(scale_gradient(latent, 0.5), action[:, k])
+            latents.append(latent)
+            rewards.append(reward)
+        policy, value = self.heads(torch.stack(latents, 1))
+        return policy, value, torch.stack(rewards, 1)
+
     def loss(
         self, rows: Played, generator: torch.Generator | None = None
     ) -> tuple[Tensor, dict[str, Tensor], State]:
         """The unrolled loss of windows `[B, K + 1]`, whose `value` holds the value targets.
 
-        Row 0 is seen, and h makes a state of it; the K actions after it lead on through g. At every
-        row the cross entropies of value (times `config.value_weight`) and policy, from row 1 on of
-        the reward too. What rows 1 to K cost is divided by K, and the gradient is halved where it
-        leaves g for the state before (Appendix G).
+        Row 0 is seen, and the K actions after it are unrolled. At every row the cross entropies of
+        policy and value (times `config.value_weight`), from row 1 on of the reward too. Rows 1 to K
+        count 1 / K each, so that a longer unroll weighs no more (Appendix G).
 
-        Rows after the episode's end: where it terminated, reward and value 0 under random actions,
-        and no policy; where it was cut, nothing is known, and nothing counts.
+        Where the episode terminated, nothing comes any more: value 0, from then on reward 0 too,
+        whatever one does (actions are drawn), and there is no policy to learn. Where it was cut,
+        nothing is known of later rows, and nothing counts.
         Returns the mean over the batch, its parts, and the states of row 0.
         """
-        batch, length = rows.reward.shape
-        steps = length - 1
-        inside = (rows.first[:, 1:].cumsum(1) == 0).to(rows.reward.dtype)  # [B, K], like Step 1..K
+        steps = rows.reward.shape[1] - 1
+        inside = rows.first[:, 1:].cumsum(1) == 0  # [B, K]: still in the episode of row 0
         inside = torch.cat([torch.ones_like(inside[:, :1]), inside], 1)
-        ended = ((rows.terminated * inside).cumsum(1) > 0).to(inside.dtype)  # at an end or after it
-        known = torch.maximum(inside, ended)
-        random = one_hot(
-            (uniform((batch, length), rows.reward, generator) * rows.action.shape[-1]).long(),
-            rows.action.shape[-1],
-        )
-        action = torch.where(inside[..., None] > 0, rows.action, random.to(rows.action.dtype))
-        reward = self.to_support(rows.reward * inside)
-        value = self.to_support(rows.value * inside * (1 - ended))
-        acts = inside * (1 - ended)  # rows in which somebody moves
+        over = (rows.terminated & inside).cumsum(1) > 0  # in the row where it ended, and after it
+        counts = (inside | over).to(rows.reward.dtype)
+        counts[:, 1:] /= steps
 
-        latent = start = self.represent(rows.observation[:, 0])
-        parts = {name: [] for name in ("reward", "value", "policy")}
-        for k in range(length):
-            if k:
-                latent, logits = self.step(scale_gradient(latent, 0.5), action[:, k])
-                parts["reward"].append(known[:, k] * cross_entropy(logits, reward[:, k]))
-            policy, logits = self.heads(latent)
-            parts["value"].append(known[:, k] * cross_entropy(logits, value[:, k]))
-            parts["policy"].append(acts[:, k] * cross_entropy(policy, rows.policy[:, k]))
-        weight = rows.reward.new_tensor([1.0] + [1 / steps] * steps)
-        sums = {k: (torch.stack(v, 1) * weight[-len(v) :]).sum(1).mean() for k, v in parts.items()}
-        loss = sums["reward"] + self.config.value_weight * sums["value"] + sums["policy"]
-        return loss, {k: v.detach() for k, v in sums.items()}, {"latent": start.detach()}
+        action = torch.where(inside[..., None], rows.action, random_actions(rows.action, generator))
+        latent = self.represent(rows.observation[:, 0])
+        policy, value, reward = self.unroll(latent, action[:, 1:])
+        value_target = self.to_support(rows.value.masked_fill(over | ~inside, 0.0))
+        reward_target = self.to_support(rows.reward.masked_fill(~inside, 0.0)[:, 1:])
+        parts = {
+            "policy": counts * ~over * cross_entropy(policy, rows.policy),
+            "value": counts * cross_entropy(value, value_target),
+            "reward": counts[:, 1:] * cross_entropy(reward, reward_target),
+        }
+        means = {name: part.sum(1).mean() for name, part in parts.items()}
+        loss = means["policy"] + self.config.value_weight * means["value"] + means["reward"]
+        return loss, {k: v.detach() for k, v in means.items()}, {"latent": latent.detach()}
+
+
+def random_actions(
+    like: Float[Tensor, "*shape A"], generator: torch.Generator | None
+) -> Float[Tensor, "*shape A"]:
+    """One-hot actions, each equally likely."""
+    number = like.shape[-1]
+    drawn = (uniform(like.shape[:-1], like, generator) * number).long()
+    return one_hot(drawn, number).to(like.dtype)
 
 
 def cross_entropy(
