@@ -137,13 +137,13 @@ class MixedActorCritic(nn.Module):
         metrics = {name: part.detach() for name, part in parts.items()}
         return sum(parts.values()), metrics | {"return": returns.detach().mean()}
 
-    @torch.no_grad()
     def follow(self) -> None:
         """Every `self.config.slow_update` calls, the first one included, the slow critic becomes a
         copy of the critic; in between it stays as it is. `self.updates` counts the calls."""
         share = (self.updates % self.config.slow_update == 0).float()
-        for slow, fast in zip(self.slow.parameters(), self.critic.parameters(), strict=True):
-            slow.lerp_(fast, share)
+        with torch.no_grad():
+            for slow, fast in zip(self.slow.parameters(), self.critic.parameters(), strict=True):
+                slow.lerp_(fast, share)
         self.updates += 1
 
     def actor_loss(

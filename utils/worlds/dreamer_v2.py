@@ -53,7 +53,10 @@ class Config:
     discount_scale: float = 5.0
 
 
-SMALL = Config(deter=128, hidden=64, stoch=8, classes=8, units=64, layers=2)  # a laptop's
+SMALL = Config(  # a laptop's, for observations of a few numbers
+    **{"deter": 128, "hidden": 64, "stoch": 8, "classes": 8, "units": 64, "layers": 2},
+    **{"noise": 0.3, "kl_scale": 1.0, "discount": 0.99},
+)
 
 
 class Categoricals(rssm.Categoricals):
