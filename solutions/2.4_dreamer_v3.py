@@ -107,7 +107,7 @@ diagram(
         ("critic", "actor", "baseline", 0.0),
         ("real", "critic", "replay value loss", -0.32),
     ],
-    spacing=(2.1, 1.15),
+    spacing=(1.72, 1.1),
 )
 
 # %% [markdown]
@@ -141,7 +141,8 @@ diagram(
 # | unimix of the actor | 1 % | no effect | none |
 # | clipping (AGC) | per unit in Brock et al. | norm of whole tensors | the code's |
 # | sequences begin with | - | latents stored in replay | zeros, as in 2023 |
-# | learning rate, warm-up | 4e-5, 1000 steps | the same | 3e-3, 100 steps, falling to 0: a run has 1,200 updates, not 10^6 |
+# | learning rate, warm-up | 4e-5, 1000 steps | the same | 3e-3, 100 steps, falling to 0: a run has 1,000 updates, not 10^6 |
+# | horizon of the discount, $1 / (1 - \gamma)$ | 333 | 333 | 100, for the same reason |
 # | batch | 16 sequences of 64 | the same (+1) | 4 of 16 |
 # | replayed per real step | 32 to 512 by task | the same | 4 |
 # | layers of actor and critic | 3 | 3 | 2 |
@@ -612,7 +613,7 @@ ActorCritic.loss = check("2.4.13")
 
 # %% [markdown]
 # **Run it with yours.** A world that pays 1 in each step and never ends is worth
-# $1 / (1 - \gamma) = 333$. Below, the critic says what `loss` found last time, again and again.
+# $1 / (1 - \gamma)$, here 100. Below, the critic says what `loss` found last time, again and again.
 
 # %%
 pays = torch.zeros(4, 8)
@@ -645,10 +646,11 @@ print(f"what a life is worth that pays 1 a step for ever: {worth:.0f}")
 # - **RMSNorm** (`utils/nn/mlp.py`): divides by the root mean square. No mean is taken off.
 # - **The critic's slow twin**: a copy that follows with a rate of 0.02; what it says is a second target.
 # - **LaProp with adaptive clipping** (`utils/nn/laprop.py`): Adam takes the momentum of gradients and divides
-#   it by their size; LaProp divides first. A gradient that was huge for a moment then counts as one
-#   gradient among others. And no gradient may be longer than 0.3 of the tensor that it changes.
+#   it by their size; LaProp divides each gradient first, so that an old, large one cannot come in through
+#   the momentum. And no gradient may be longer than 0.3 of the tensor that it changes.
 #
-# A parameter has a steady gradient of 1, but in step 20 it is 1,000. What do the optimisers do?
+# A parameter has a steady gradient of 1, but in update 20 it is 1,000. Without clipping, both optimisers
+# remember the size of that gradient, and hardly move for hundreds of updates.
 
 
 # %%
@@ -670,7 +672,7 @@ w = torch.nn.Parameter(torch.ones(4))
 ax.plot(steps_taken(LaProp([w], 1e-3, warmup=1), w), label="LaProp, clipped")
 w = torch.nn.Parameter(torch.ones(4))
 ax.plot(steps_taken(LaProp([w], 1e-3, warmup=1, clip=1e9), w), "--", label="LaProp, not clipped")
-ax.set(xlabel="update", ylabel="length of the step", yscale="log")
+ax.set(xlabel="update", ylabel="length of the step", yscale="log", xlim=(10, 60))
 ax.legend()
 plt.show()
 
@@ -838,10 +840,9 @@ if main:
 # %% [markdown]
 # ## What it dreams
 #
-# All that the actor has ever learned from is dreams such as these. A game is played up to a moment when the
-# pole leans: the first ten rows of a life in which somebody pushes at random. From there the actor plays on
-# in the dream, four times. The dashed lines are the truth: the physics of CartPole, under the actions that
-# were chosen *in the dream*.
+# All that the actor has ever learned from is dreams such as these. Somebody pushes at random for ten rows,
+# until the pole leans by some 5 degrees. From there the actor plays on in the dream, four times. The dashed
+# lines are the truth: the physics of CartPole, under the actions that were chosen *in the dream*.
 
 # %%
 units = torch.from_numpy(UNITS)
@@ -857,8 +858,8 @@ def at_random(state, generator):
 
 with torch.no_grad():
     pushed = interact(tries, world, at_random, steps=given, seed=seed, generator=generator).step
-lean = pushed.observation[:, -1, 2].abs().masked_fill(pushed.first[:, 1:].any(1), 0)
-chosen = lean.topk(8).indices  # where the pole leans most, and no game has ended
+lean = pushed.observation[:, -1, 2].abs().masked_fill(pushed.first[:, 1:].any(1), 90)
+chosen = (lean - 5).abs().argsort()[:8]  # where it leans by 5 degrees, and no game has ended
 context = Step(*(v[chosen] for v in pushed))
 with torch.no_grad():
     start = ladder.filtered(world, context, given)
