@@ -107,7 +107,7 @@ diagram(
         ("critic", "actor", "baseline", 0.0),
         ("real", "critic", "replay value loss", -0.32),
     ],
-    spacing=(1.72, 1.1),
+    spacing=(1.95, 1.1),
 )
 
 # %% [markdown]
@@ -1197,7 +1197,9 @@ if known:
     )
     axes[1].set(xlabel="CPU seconds", xscale="log", title="three seeds each")
     chance = np.mean([one["random"] for one in known["Breakout"]])
+    axes[0].set_xticks([12_000, 60_000, 240_000], ["12,000", "60,000", "240,000"])
     for ax in axes:
+        ax.minorticks_off()
         ax.axhline(chance, color="#222222", lw=1, ls=":")
     plt.show()
 
