@@ -440,7 +440,7 @@ for arm, critic in progress({"with a critic": None, "without": Nothing()}.items(
     luck = torch.Generator().manual_seed(seed)
     for update in range(updates):
         loss, _ = behaviour.loss(hills, hills.anywhere(64, luck), luck)
-        climb(adam, loss, behaviour.actor, behaviour.critic)
+        climb(adam, loss, behaviour)
         if critic is None and update % max(1, updates // 5) == 0:
             with torch.no_grad():
                 values.append((update, behaviour.value(hills.features({"place": along}))))
@@ -486,7 +486,7 @@ try:
     luck = torch.Generator().manual_seed(seed)
     for _ in range(lesson.pick(smoke=2, quick=300)):
         loss, _ = behaviour.loss(hills, hills.anywhere(64, luck), luck)
-        climb(adam, loss, behaviour.actor, behaviour.critic)
+        climb(adam, loss, behaviour)
     acts = behaviour.policy(hills, explore=False)
     with torch.no_grad():
         walk = rollout(hills, hills.initial(1), acts, 100)
@@ -851,15 +851,15 @@ MixedActorCritic.follow = check("2.3.9")
 # %% [markdown]
 # ### Find the bug
 #
-# Here all comes together. It runs, nothing is infinite, the critic learns; the actor hardly does.
-# Somewhere two things that belong together are one step apart. (Dreamers of all versions have had this
-# one.)
+# A dream is a row of states, actions, returns, values and weights. What follows says which columns of
+# them belong together. It runs, and the critic learns; the actor hardly does. Two things in it are
+# one step apart.
 
 # %%
-# EXERCISE 2.3.10 utils.agents.mixed_actor_critic:MixedActorCritic.loss bug shift
+# EXERCISE 2.3.10 utils.agents.mixed_actor_critic:MixedActorCritic.parts bug shift
 
 # %%
-MixedActorCritic.loss = check("2.3.10")
+MixedActorCritic.parts = check("2.3.10")
 
 # %% [markdown]
 # ## DreamerV2 balances a pole
@@ -886,10 +886,11 @@ groups = [
 ]
 adam_behaviour = torch.optim.Adam(groups, eps=1e-5, fused=True)
 updates, every, before = lesson.pick(smoke=3, quick=450), 2, lesson.pick(smoke=20, quick=64)
+PARTS = ["reconstruction", "reward", "continuation", "divergence"]
 replay, luck, lengths = Replay(100_000), torch.Generator().manual_seed(seed), []
 total, frames = torch.zeros(8), before + every * updates
 
-with LivePlot("update", loss=["reconstruction", "divergence"], game=["length"]) as plot:
+with LivePlot("update", loss=PARTS, game=["length"], log=("loss",)) as plot:
     rows_seen = stream(poles, pole, balancer.policy(pole), seed=1000 * seed, generator=luck)
     for number, (row, ended) in enumerate(progress(islice(rows_seen, frames), "V2", frames)):
         replay.add(row)
@@ -962,7 +963,7 @@ contestants = {
     "DreamerV2 (2.3)": DreamerV2(space, Discrete(2), second, latent=Categoricals),
 }
 updates = lesson.pick(smoke=3, quick=500)
-for name, world in progress(contestants.items(), "ladder"):
+for world in progress(contestants.values(), "ladder"):
     adam = torch.optim.Adam(world.parameters(), 3e-3, fused=True)
     for _ in range(updates):
         loss, _, _ = world.loss(sample_windows(pushes, 24, 16, luck), luck)
@@ -1010,7 +1011,7 @@ torch.manual_seed(seed)
 config = dreamer_v2.Config(**stored["config"])
 world = DreamerV2(MultiBinary(minatar.SHAPE), Discrete(3), config, latent=Categoricals)
 adam = torch.optim.Adam(world.parameters(), 2e-3, fused=True)
-with LivePlot("update", nats=["reconstruction", "divergence"], log=("nats",)) as plot:
+with LivePlot("update", nats=PARTS, log=("nats",)) as plot:
     for update in range(lesson.pick(smoke=2, quick=40)):
         loss, metrics, _ = world.loss(sample_windows(recorded.train, 48, 10, luck), luck)
         climb(adam, loss, world)

@@ -128,14 +128,32 @@ class MixedActorCritic(nn.Module):
             value = self.slow(features).squeeze(-1)
             returns = self.returns(reward, discount, value, self.config.lam)
         weight = dream_weights(discount)
-        logits = self.actor(features[:, :-2].detach())
-        chosen = logits, actions[:, :-1], returns[:, 1:], value[:, :-2], weight[:, :-2]
-        parts = {
+        parts = self.parts(features.detach(), actions, returns, value, weight)
+        metrics = {name: part.detach() for name, part in parts.items()}
+        return sum(parts.values()), metrics | {"return": returns.detach().mean()}
+
+    def parts(
+        self,
+        features: Float[Tensor, "N H+1 F"],
+        action: Float[Tensor, "N H A"],
+        returns: Float[Tensor, "N H"],
+        value: Float[Tensor, "N H+1"],
+        weight: Float[Tensor, "N H+1"],
+    ) -> dict[str, Tensor]:
+        """The "actor" loss and the "critic" loss of dreams: which columns belong together.
+
+        Column t of features, value and weight is about dreamt state t; `returns[:, t]` is R_t,
+        which counts the reward that came with state t; `action[:, t]` was chosen in state t and led
+        to state t + 1. The critic learns R_t in state t, for all H of them. The actor is paid R_{t+1}
+        for the action of state t, with the value of state t as its baseline: H - 1 columns, because
+        the last action leads to a state that has no return.
+        """
+        logits = self.actor(features[:, :-2])
+        chosen = logits, action[:, :-1], returns[:, 1:], value[:, :-2], weight[:, :-2]
+        return {
             "actor": self.actor_loss(*chosen),
             "critic": self.critic_loss(features[:, :-1], returns, weight[:, :-1]),
         }
-        metrics = {name: part.detach() for name, part in parts.items()}
-        return sum(parts.values()), metrics | {"return": returns.detach().mean()}
 
     def follow(self) -> None:
         """Every `self.config.slow_update` calls, the first one included, the slow critic becomes a

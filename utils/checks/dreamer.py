@@ -9,11 +9,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from utils.agents import mixed_actor_critic, pathwise_actor_critic
-from utils.agents.pathwise_actor_critic import dream_weights
 from utils.course.exercise import Mistake, exercise
 from utils.nn import one_hot
 from utils.nn.random import normal as draw_normal
-from utils.world import Dreamt, Spec, Step, detach, frozen
+from utils.world import Dreamt, Spec, detach, frozen
 from utils.worlds import dreamer_v2
 
 LESSON = "2.3"
@@ -90,15 +89,6 @@ def mixed(Kind, rng, features, **config):
     options = {"units": 4, "layers": 1, "horizon": H, "lam": 0.6, "mix": 0.4, "entropy": 0.3}
     config = mixed_actor_critic.Config(**options | {"slow_update": 3} | config)
     return spread(Kind(features, CHOICE, config), rng)
-
-
-def windows(rng):
-    """B windows of T rows, in one of which an episode ends for good and the next begins."""
-    first, terminated = torch.zeros(2, B, T, dtype=torch.bool)
-    first[:, 0] = first[1, 3] = True
-    terminated[1, 2] = True
-    action = F.one_hot(torch.as_tensor(rng.integers(0, A, (B, T))), A) * ~first[..., None]
-    return Step(normal(rng, B, T, X), action.float(), normal(rng, B, T) * ~first, first, terminated)
 
 
 # 2.3.1 ------------------------------------------------------------------------------------------
@@ -778,34 +768,22 @@ def _(MixedActorCritic, rng):
 # 2.3.10 -----------------------------------------------------------------------------------------
 
 
-def loss_of_columns(self, world, states, batch, generator=None):
-    self.follow()
-    starts = {k: v.detach().reshape(-1, *v.shape[2:]) for k, v in states.items()}
-    with frozen(world), torch.set_grad_enabled(self.config.mix != 0):
-        features, actions = self.imagine(world, starts, generator)
-        reward, discount = world.predict(features)
-        discount = discount.clone()
-        discount[:, 0] = world.discount * (1 - batch.terminated.float()).flatten()
-        value = self.slow(features)[..., 0]
-        target = self.returns(reward, discount, value, self.config.lam)
-    weight, steps = dream_weights(discount), self.config.horizon - 1
-    spoken = self.actor(features.detach()[:, :steps])
-    actor = self.actor_loss(
-        spoken, actions[:, :steps], target[:, 1:], value[:, :steps], weight[:, :steps]
-    )
-    critic = self.critic_loss(features[:, : steps + 1], target, weight[:, : steps + 1])
-    found = {"actor": actor.detach(), "critic": critic.detach(), "return": target.detach().mean()}
-    return actor + critic, found
+def parts_by_number(self, features, action, returns, value, weight):
+    steps = returns.shape[1] - 1
+    critic = self.critic_loss(features[:, : steps + 1], returns, weight[:, : steps + 1])
+    spoken, paid = self.actor(features)[:, :steps], returns[:, 1 : steps + 1]
+    actor = self.actor_loss(spoken, action[:, :steps], paid, value[:, :steps], weight[:, :steps])
+    return {"critic": critic, "actor": actor}
 
 
 @exercise(
     "2.3.10",
-    mixed_actor_critic.MixedActorCritic.loss,
+    mixed_actor_critic.MixedActorCritic.parts,
     core=False,
     bug="shift",
     points=3,
-    difficulty=4,
-    minutes=30,
+    difficulty=3,
+    minutes=20,
     gradients=True,
     hints=(
         "It runs, its losses look fine, and the actor learns little. Write down for H = 3 what "
@@ -822,19 +800,14 @@ def loss_of_columns(self, world, states, batch, generator=None):
             "shift",
         ),
         Mistake(
-            "the discounts of the starts are guessed; whether an episode ended there is known",
-            "torch.cat([going[:, None], discount[:, 1:]], 1)",
-            "discount",
-        ),
-        Mistake(
-            "the returns bootstrap from the fast critic",
-            "self.slow(features).squeeze(-1)",
-            "self.value(features)",
-        ),
-        Mistake(
             "the actor's log-probabilities are those of the next state",
-            "features[:, :-2].detach()",
-            "features[:, 1:-1].detach()",
+            "self.actor(features[:, :-2])",
+            "self.actor(features[:, 1:-1])",
+        ),
+        Mistake(
+            "the action of the next state is taken",
+            "action[:, :-1]",
+            "action[:, 1:]",
         ),
         Mistake(
             "the baseline is the value of the next state, which already knows the action",
@@ -842,49 +815,31 @@ def loss_of_columns(self, world, states, batch, generator=None):
             "value[:, 1:-1]",
         ),
         Mistake(
-            "the world learns from the actor's loss",
-            "with frozen(world), ",
-            "with ",
+            "the weight is that of the next state: a dream that has ended there still counts here",
+            "weight[:, :-2]",
+            "weight[:, 1:-1]",
         ),
         Mistake(
-            "the slow critic is never copied",
-            "self.follow()",
-            "pass",
+            "the critic learns the return of the state before",
+            "features[:, :-1], returns",
+            "features[:, 1:], returns",
         ),
     ),
-    alternatives=(loss_of_columns,),
-    equivalents={
-        "going = world.discount * (~batch.terminated).flatten() -> going = (world.discount * "
-        "(~batch.terminated).flatten()).detach()": "what the data say has no gradient to lose",
-        "weight = dream_weights(discount) -> weight = dream_weights(discount).detach()": (
-            "dream_weights has detached them"
-        ),
-    },
+    alternatives=(parts_by_number,),
 )
 def _(MixedActorCritic, rng):
-    world = spread(dreamer_v2.DreamerV2(PLACE, CHOICE, TINY), rng)
-    found = {}
-    for mix in (0.0, 0.4):
-        behaviour = mixed(MixedActorCritic, rng, world.size, mix=mix, slow_update=2)
-        latent = (3 * normal(rng, B, T, 2, K)).softmax(-1)
-        states = {"deter": leaf(normal(rng, B, T, 5)), "stoch": leaf(latent)}
-        losses, dreams, plain = [], [], behaviour.imagine
-        behaviour.imagine = lambda *given, plain=plain, dreams=dreams: (
-            dreams.append(torch.is_grad_enabled()) or plain(*given)
-        )
-        for _ in range(2):
-            loss, metrics = behaviour.loss(world, states, windows(rng), seeded(rng))
-            losses.append(loss.detach())
-            spread(behaviour.critic, rng)  # from here on unlike its slow copy
-        groups = {part: list(getattr(behaviour, part).parameters()) for part in ("actor", "critic")}
-        loss, metrics = behaviour.loss(world, states, windows(rng), seeded(rng))
-        spread_out = {"losses": torch.stack(losses), "last loss": loss}
-        spread_out |= {name: metrics[name] for name in ("actor", "critic", "return")}
-        groups |= {"world": list(world.parameters()), "states": list(states.values())}
-        spread_out |= gradients(loss, **groups)
-        spread_out["metrics that hang on the graph"] = sum(
-            v.requires_grad for v in metrics.values()
-        )
-        spread_out["dreams with a gradient"] = sum(dreams)
-        found |= {f"{k}, ρ = {mix}": v for k, v in spread_out.items()}
+    behaviour, found = mixed(MixedActorCritic, rng, X), {}
+    features, value, weight = (
+        normal(rng, N, H + 1, X),
+        normal(rng, N, H + 1),
+        uniform(rng, N, H + 1),
+    )
+    action = F.one_hot(torch.as_tensor(rng.integers(0, A, (N, H))), A).float()
+    returns = leaf(normal(rng, N, H))
+    parts = behaviour.parts(features, action, returns, value, weight)
+    groups = {part: list(getattr(behaviour, part).parameters()) for part in ("actor", "critic")}
+    for name in ("actor", "critic"):
+        found[f"{name} loss"] = parts[name]
+        back = gradients(parts[name], **groups, returns=[returns])
+        found |= {f"{k}, {name} loss": v for k, v in back.items()}
     return found
