@@ -144,9 +144,9 @@ class MixedActorCritic(nn.Module):
 
         Column t of features, value and weight is about dreamt state t; `returns[:, t]` is R_t,
         which counts the reward that came with state t; `action[:, t]` was chosen in state t and led
-        to state t + 1. The critic learns R_t in state t, for all H of them. The actor is paid R_{t+1}
-        for the action of state t, with the value of state t as its baseline: H - 1 columns, because
-        the last action leads to a state that has no return.
+        to state t + 1. The critic learns R_t in state t, for all H of them. The actor is paid
+        R_{t+1} for the action of state t, with the value of state t as its baseline: H - 1 columns,
+        because the last action leads to a state that has no return.
         """
         logits = self.actor(features[:, :-2])
         chosen = logits, action[:, :-1], returns[:, 1:], value[:, :-2], weight[:, :-2]
