@@ -187,12 +187,29 @@ def descend(follow: Int[Tensor, "B N"]) -> Int[Tensor, " B"]:
     return follow[:, 0]
 
 
+def back_up(
+    tree: Tree,
+    best: Int[Tensor, "B N"],
+    above: Float[Tensor, "B N"],
+    returns: Float[Tensor, "B N"],
+) -> None:
+    """Count one visit and average in one return, at the nodes that `above` marks with 1 (others: 0)
+    and at the edge `best` below each of them. In place; MuZero, equations (3) and (4)."""
+    actions = torch.arange(tree.q.shape[2], device=best.device)
+    taken = above[..., None] * (actions == best[..., None])  # 1 at the edges of the line
+    tree.visits += taken
+    tree.q += taken * (returns[..., None] - tree.q) / tree.visits.clamp(min=1)
+    tree.node_visits += above
+    tree.value += above * (returns - tree.value) / tree.node_visits.clamp(min=1)
+
+
 def simulate(
     tree: Tree,
     model: Model,
     score: Score,
     node: Int[Tensor, " 1"],
     descend: Callable[[Tensor], Tensor] = descend,
+    back_up: Callable[..., None] = back_up,
 ) -> None:
     """One simulation of every tree, in place: number `node` becomes the new node of each."""
     best = score(tree).argmax(-1)  # [B, N]: the edge below every node
@@ -210,22 +227,6 @@ def simulate(
 
     tree.child[rows, leaf, action] = node.expand(len(leaf))
     _write(tree, node, new, above=above, gain=gain, weight=weight)
-
-
-def back_up(
-    tree: Tree,
-    best: Int[Tensor, "B N"],
-    above: Float[Tensor, "B N"],
-    returns: Float[Tensor, "B N"],
-) -> None:
-    """Count one visit and average in one return, at the nodes that `above` marks with 1 (others: 0)
-    and at the edge `best` below each of them. In place; MuZero, equations (3) and (4)."""
-    actions = torch.arange(tree.q.shape[2], device=best.device)
-    taken = above[..., None] * (actions == best[..., None])  # 1 at the edges of the line
-    tree.visits += taken
-    tree.q += taken * (returns[..., None] - tree.q) / tree.visits.clamp(min=1)
-    tree.node_visits += above
-    tree.value += above * (returns - tree.value) / tree.node_visits.clamp(min=1)
 
 
 @torch.no_grad()
