@@ -1,5 +1,7 @@
 """Lesson 2.4: probes, named mistakes, right answers written differently, hints."""
 
+import contextlib
+
 import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete
@@ -69,9 +71,18 @@ def states_of(rng, *batch):
     return {"deter": leaf(normal(rng, *batch, TINY["deter"])), "stoch": leaf(latent)}
 
 
+def answered(value, *parts):
+    """What an answer returned, or an error that says what is missing from it."""
+    if value is None:
+        raise TypeError("it returns None: was `return` forgotten?")
+    if parts and not (isinstance(value, tuple | list) and len(value) == len(parts)):
+        raise TypeError(f"it must return {len(parts)} things: {', '.join(parts)}")
+    return value
+
+
 def gradients(loss, **groups):
     """The gradient of a loss at each group of leaves; zeros where none arrives."""
-    found = {}
+    found, loss = {}, loss.sum()  # the shape is compared elsewhere
     for name, leaves in groups.items():
         back = [None] * len(leaves)
         if loss.requires_grad:
@@ -109,6 +120,16 @@ def symlog_by_copysign(x):
         Mistake("the sign is lost: a debt becomes a win", "x.sign() * ", ""),
         Mistake("the 1 is left out: near 0 a logarithm goes to minus infinity", "log1p", "log"),
         Mistake(
+            "this is ln(1 + x): it has no answer below -1, and is no mirror image",
+            "x.sign() * x.abs().log1p()",
+            "x.log1p()",
+        ),
+        Mistake(
+            "negative numbers become 0",
+            "x.abs().log1p()",
+            "x.clamp(min=0).log1p()",
+        ),
+        Mistake(
             "the 1 is added to x, not to its size: the logarithm of a negative number",
             "x.abs().log1p()",
             "x.log1p()",
@@ -132,7 +153,7 @@ def _(symlog, rng):
     huge = torch.tensor([1e4, -1e6, 1e8, -3e-3, 0.0]) * uniform(rng, 5)
     weight = normal(rng, 6)
     found = {"symlog(x)": symlog(small), "symlog of large and tiny numbers": symlog(huge)}
-    return found | gradients((weight * symlog(x)).sum(), numbers=[x])
+    return found | gradients(weight * answered(symlog(x)), numbers=[x])
 
 
 BINS = two_hot.exponential_bins(255)
@@ -243,12 +264,12 @@ def _(two_hot, rng):
     inside = bins[0] + (bins[-1] - bins[0]) * uniform(rng, 2, 5)
     found = {"values between the bins": two_hot(inside, bins)}
     found["values on the bins"] = two_hot(bins.flip(0), bins)
-    found["values beyond the bins"] = two_hot(torch.tensor([-9.0, 9.0, -1e8, 1e8]), bins)
+    found["values beyond the bins"] = two_hot(torch.tensor([-9.0, 9.0, -50.0, 50.0]), bins)
     found["one number"] = two_hot(inside[0, 0], bins)
     # The bins of a head, and values that would be large for any other.
     sizes = torch.tensor([1e-3, 1.0, 30.0, 1e4, 1e6, 1e8, 1e9])
     value = sizes * (1 + uniform(rng, 7)) * normal(rng, 7).sign()
-    target = two_hot(value, BINS)
+    target = answered(two_hot(value, BINS))
     found["values up to 1e9"] = target
     return found | {"means of their distributions": target.double() @ BINS.double()}
 
@@ -330,7 +351,7 @@ def mean_in_double(self, log_probs):
 )
 def _(TwoHot, rng):
     found = {}
-    for number in (4, 5, 254, 255):
+    for number in (255, 254, 5, 4):
         head, name = TwoHot(number), f"{number} bins"
         same = torch.zeros(2, number).log_softmax(-1)
         found[f"a head that starts at zero, {name}"] = head.mean(same)
@@ -343,13 +364,11 @@ def _(TwoHot, rng):
         found[f"means of two-hot targets, {name}"] = head.mean(target)
         # More mass on one side, so that what is left of the sum is not its rounding.
         tilt = 2 * torch.linspace(-1, 1, number).sign() * torch.tensor([1.0, -1.0])[:, None]
-        log_probs = leaf((normal(rng, 2, number) + tilt).log_softmax(-1))
-        mean = head.mean(log_probs)
+        logits = leaf(normal(rng, 2, number) + tilt)
+        mean = answered(head.mean(logits.log_softmax(-1)))
         found[f"means of random probabilities, {name}"] = mean
-        found |= {
-            f"{key}, {name}": value
-            for key, value in gradients(mean.sum(), log_probabilities=[log_probs]).items()
-        }
+        back = gradients(mean, logits=[logits])
+        found |= {f"{key}, {name}": value for key, value in back.items()}
     return found
 
 
@@ -411,6 +430,11 @@ def unimix_by_hand(logits, share):
             "((1 - share) * logits.softmax(-1) + share / logits.shape[-1]).log()",
         ),
         Mistake(
+            "the share is 1 %, whatever the argument says",
+            "(1 - share) * logits.softmax(-1) + share / logits.shape[-1]",
+            "0.99 * logits.softmax(-1) + 0.01 / logits.shape[-1]",
+        ),
+        Mistake(
             "the softmax runs over another axis than the classes, which are the last one",
             "softmax(-1)",
             "softmax(0)",
@@ -421,7 +445,7 @@ def unimix_by_hand(logits, share):
 def _(unimix, rng):
     logits, weight, found = leaf(2 * normal(rng, B, S, K)), normal(rng, B, S, K), {}
     for share in (0.0, 0.01, float(rng.uniform(0.1, 0.9)), 1.0):
-        mixed = unimix(logits, share)
+        mixed = answered(unimix(logits, share))
         found[f"share {share:.2f}"] = mixed
         back = gradients((weight * mixed).sum(), logits=[logits])
         found |= {f"{name}, share {share:.2f}": value for name, value in back.items()}
@@ -461,6 +485,14 @@ EACH_LATENT = """    kls = []
     for p, q in ((posterior.detach(), prior), (posterior, prior.detach())):
         p, q = latent.probability(p), latent.probability(q)
         kls.append((p * (p.log() - q.log())).sum(-1).clamp(min=free).sum(-1))
+    dyn, rep = kls
+"""
+
+
+UNMIXED = """    kls = []
+    for p, q in ((posterior.detach(), prior), (posterior, prior.detach())):
+        p, q = (logits.unflatten(-1, latent.shape).log_softmax(-1) for logits in (p, q))
+        kls.append((p.exp() * (p - q)).sum((-2, -1)).clamp(min=free))
     dyn, rep = kls
 """
 
@@ -522,6 +554,16 @@ EACH_LATENT = """    kls = []
             losses(clip="clamp(min=0.0)"),
         ),
         Mistake(
+            "the free nats are 1, whatever config.free_nats says",
+            losses(),
+            losses(clip="clamp(min=1.0)"),
+        ),
+        Mistake(
+            "unimix is left out: self.rssm.latent.kl mixes the logits' softmax with 1 % uniform",
+            losses(),
+            UNMIXED,
+        ),
+        Mistake(
             "prior and posterior have changed places: the posterior comes first",
             losses(),
             losses("prior, posterior.detach()", "prior.detach(), posterior"),
@@ -541,8 +583,9 @@ def _(DreamerV3, rng):
     # From equal to far apart, so that some steps are free and some are not.
     far = torch.linspace(0.0, 3.0, B * T).view(B, T, 1)
     posterior = leaf(prior.detach() + far * normal(rng, B, T, S * K))
-    weight = uniform(rng, B, T)
-    for name, loss in zip(("dynamics", "representation"), world.kl(posterior, prior), strict=True):
+    weight, names = uniform(rng, B, T), ("dynamics", "representation")
+    both = answered(world.kl(posterior, prior), *names)
+    for name, loss in zip(names, both, strict=True):
         found[f"{name} loss"] = loss
         back = gradients((weight * loss).sum(), prior=[prior], posterior=[posterior])
         found |= {f"{name} loss: {key}": value for key, value in back.items()}
@@ -550,7 +593,7 @@ def _(DreamerV3, rng):
     prior = torch.zeros(2, 2, S * K)
     posterior = prior.clone()
     posterior[0, 1, 0] = 6.0
-    for name, loss in zip(("dynamics", "representation"), world.kl(posterior, prior), strict=True):
+    for name, loss in zip(names, world.kl(posterior, prior), strict=True):
         found[f"{name} loss with one surprise"] = loss
     return found
 
@@ -685,8 +728,10 @@ def _(DreamerV3, rng):
     far = torch.linspace(0.0, 2.0, B * T).view(B, T, 1)
     near = world.rssm.prior(states["deter"]).detach()
     posterior = leaf(near + far * normal(rng, B, T, S * K))
-    loss, parts = world.objective(batch, states, posterior)
+    loss, parts = answered(world.objective(batch, states, posterior), "the loss", "the parts")
     names = ("reconstruction", "reward", "continuation", "dynamics", "representation")
+    if missing := [name for name in names if name not in parts]:
+        raise TypeError(f"the parts have no {missing[0]}; their names are {', '.join(names)}")
     found = {name: parts[name] for name in names} | {"loss": loss, "parts": len(parts)}
     found["a part hangs on the graph"] = any(part.requires_grad for part in parts.values())
     return found | gradients(
@@ -748,6 +793,13 @@ def lambda_return_by_differences(reward, discount, value, lam):
             "(discount * (1 - lam))[:, 1:] * value[:, :-1]",
         ),
         Mistake(
+            "rewards and discounts of row t are used; rows arrive, so those of row t + 1 followed",
+            "    later = reward[:, 1:] + (discount * (1 - lam) * value)[:, 1:]\n"
+            "    carry = (discount * lam)[:, 1:]\n",
+            "    later = reward[:, :-1] + (discount[:, :-1] * ((1 - lam) * value)[:, 1:])\n"
+            "    carry = (discount * lam)[:, :-1]\n",
+        ),
+        Mistake(
             "the reward of the wrong row is used: r_{t+1} is what followed state t",
             "later = reward[:, 1:]",
             "later = reward[:, :-1]",
@@ -770,7 +822,7 @@ def lambda_return_by_differences(reward, discount, value, lam):
             "returns = [value[:, 0]]",
         ),
         Mistake(
-            "λ and 1 - λ are swapped: with λ = 0 a return is one reward and a value",
+            "lam and 1 - lam are swapped: with lam = 0 a return is one reward and a value",
             "    later = reward[:, 1:] + (discount * (1 - lam) * value)[:, 1:]\n"
             "    carry = (discount * lam)[:, 1:]\n",
             "    later = reward[:, 1:] + (discount * lam * value)[:, 1:]\n"
@@ -797,31 +849,49 @@ def lambda_return_by_differences(reward, discount, value, lam):
             "returns[::-1]",
         ),
         Mistake(
-            "the first row of λ is used for all; λ may differ from row to row",
+            "lam is taken for one number; it may be a tensor [B, T]: R_t needs lam[:, t + 1]",
+            "    later =",
+            "    lam = torch.nan if isinstance(lam, Tensor) else lam\n    later =",
+        ),
+        Mistake(
+            "the first row of lam is used for all; it may differ from row to row",
             "    later =",
             "    lam = lam[:, :1] if isinstance(lam, Tensor) else lam\n    later =",
+        ),
+        Mistake(
+            "lam is off by one: R_t needs that of row t + 1, as of all else",
+            "    later =",
+            "    lam = lam.roll(1, 1) if isinstance(lam, Tensor) else lam\n    later =",
         ),
     ),
     alternatives=(lambda_return_by_rows, lambda_return_by_differences),
 )
 def _(lambda_return, rng):
-    found = {}
+    found, right = {}, True
     for steps in (2, T):
         reward, value = normal(rng, B, steps), normal(rng, B, steps)
         discount = 0.5 + 0.5 * uniform(rng, B, steps)
         discount[0, steps // 2] = 0.0  # an episode ends there
-        # Nothing arrived before row 0 that a return could use.
-        reward[:, 0] = discount[:, 0] = value[:, 0] = torch.nan
         # The first has one right answer that needs no recursion, so that it tells most.
         for lam in (0.0, 1.0, float(rng.uniform(0.2, 0.8))):
-            name = f"{steps} rows, λ = {lam:.2f}".replace("λ", "lambda")
-            found[name] = lambda_return(reward, discount, value, lam)
-        by_row = lambda_return(reward, discount, value, uniform(rng, B, steps))
-        found[f"{steps} rows, lambda by rows"] = by_row
-    reward, value = leaf(normal(rng, B, T)), leaf(normal(rng, B, T))
-    discount = leaf(uniform(rng, B, T))
-    total = (normal(rng, B, T - 1) * lambda_return(reward, discount, value, 0.7)).sum()
-    return found | gradients(total, rewards=[reward], values=[value], discounts=[discount])
+            returns = answered(lambda_return(reward, discount, value, lam))
+            target = actor_critic.lambda_return(reward, discount, value, lam)
+            right &= returns.shape == target.shape and torch.allclose(returns, target, atol=1e-5)
+            found[f"{steps} rows, lam = {lam:.2f}"] = returns
+    reward, value, discount = (leaf(x) for x in (*normal(rng, 2, B, T), uniform(rng, B, T)))
+    returns = lambda_return(reward, discount, value, 0.7)
+    weighted = returns * torch.linspace(1, 2, returns.shape[1])
+    found |= gradients(weighted, rewards=[reward], discounts=[discount], values=[value])
+    # Nothing arrived before row 0 that a return could use.
+    before = torch.full((B, 1), torch.nan)
+    rows = [torch.cat([before, x[:, 1:]], 1) for x in (reward, discount, value)]
+    found["row 0 holds nothing that counts"] = lambda_return(*rows, 0.7)
+    # Only who is right with numbers has to be right with rows: one mistake at a time.
+    by_row, lam = torch.full((B, T - 1), torch.nan), uniform(rng, B, T)
+    if right:
+        with contextlib.suppress(RuntimeError, TypeError, ValueError):
+            by_row = lambda_return(*rows, lam)
+    return found | {"lam by rows": by_row}
 
 
 # 2.4.8 ------------------------------------------------------------------------------------------
@@ -892,12 +962,10 @@ def update_by_new_buffers(self, returns):
         ),
         Mistake(
             "the extremes are taken, so that one outlier sets the scale",
-            "[0.05, 0.95]",
-            "[0.0, 1.0]",
+            "0.05, 0.95, 2",
+            "0.0, 1.0, 2",
         ),
-        Mistake(
-            "quartiles or another range is taken: 5 % and 95 %", "[0.05, 0.95]", "[0.25, 0.75]"
-        ),
+        Mistake("the quartiles are taken: 5 % and 95 %", "0.05, 0.95, 2", "0.25, 0.75, 2"),
         Mistake(
             "the standard deviation is taken; where returns are rare it follows the few that are "
             "large",
@@ -930,7 +998,7 @@ def _(ReturnRange, rng):
         batches = (0.1 * normal(rng, 4, 5), outlier, 1000 * normal(rng, 40), 50 + normal(rng, 6, 3))
         for i, returns in enumerate(batches):
             name = f"batch {i}, rate {rate:.2f}"
-            scale = spread.update(leaf(returns))
+            scale = torch.as_tensor(answered(spread.update(leaf(returns)))).float()
             found |= {f"low after {name}": spread.low.clone()}
             found |= {f"high after {name}": spread.high.clone()}
             found[f"scale after {name}"] = scale
@@ -983,6 +1051,11 @@ def actor_loss_by_parts(self, outputs, action, advantage, weight):
             "entropy",
         ),
         Mistake(
+            "the entropy's scale is 3e-4, whatever config.entropy says",
+            "self.config.entropy * entropy",
+            "3e-4 * entropy",
+        ),
+        Mistake(
             "the weight is left out: steps after the dream's end count in full", "weight * (", "("
         ),
         Mistake(
@@ -1019,7 +1092,7 @@ def _(ActorCritic, rng):
         if kind == "discrete":
             action = F.one_hot(action.argmax(-1), A).float()
         advantage, weight = leaf(2 * normal(rng, N, H)), uniform(rng, N, H)
-        loss = agent.actor_loss(outputs, action, advantage, weight)
+        loss = answered(agent.actor_loss(outputs, action, advantage, weight))
         found[f"loss, {kind}"] = loss
         back = gradients(loss, outputs_of_the_actor=[outputs], advantage=[advantage])
         found |= {f"{name}, {kind}": value for name, value in back.items()}
@@ -1065,6 +1138,16 @@ def replay_loss_by_padding(self, features, batch, gamma, dreamed):
             "batch.first.float()",
         ),
         Mistake(
+            "`first` is shifted the wrong way: row t is last if row t + 1 is first",
+            "roll(-1, 1)",
+            "roll(1, 1)",
+        ),
+        Mistake(
+            "the critic's logits are taken for log-probabilities: .log_softmax(-1) first",
+            ".log_softmax(-1)",
+            "",
+        ),
+        Mistake(
             "only rows that terminated are last: a time limit ends an episode, too, and the next "
             "row belongs to another one",
             "batch.first.roll(-1, 1).float()",
@@ -1086,7 +1169,7 @@ def replay_loss_by_padding(self, features, batch, gamma, dreamed):
             "(~batch.terminated).float()",
         ),
         Mistake(
-            "returns look across the border of an episode: λ is 0 in its last row",
+            "returns look across the border of an episode: lambda is 0 in its last row",
             "self.config.lam * (1 - last)",
             "self.config.lam",
         ),
@@ -1116,7 +1199,7 @@ def replay_loss_by_padding(self, features, batch, gamma, dreamed):
             "self.critic_loss(log_probs[:, 1:]",
         ),
         Mistake(
-            "λ is left out: every return ends in the next row",
+            "lambda is left out: every return ends in the next row",
             "self.config.lam * (1 - last)",
             "0.0 * (1 - last)",
         ),
@@ -1135,7 +1218,7 @@ def _(ActorCritic, rng):
     # What came before row 0, and what was dreamed from it, is no part of any return.
     batch.reward[:, 0] = dreamed[:, 0] = torch.nan
     for gamma in (1.0, float(rng.uniform(0.5, 0.9))):
-        loss = agent.replay_loss(features, batch, gamma, dreamed.flatten())
+        loss = answered(agent.replay_loss(features, batch, gamma, dreamed.flatten()))
         name = f"gamma = {gamma:.2f}"
         found[f"loss, {name}"] = loss
         back = gradients(loss, critic=list(agent.critic.parameters()), features=[features])
@@ -1347,6 +1430,7 @@ def _(ActorCritic, rng):
         features, actions = agent.imagine(world, starts, generator)
         found |= {f"actions, {kind}": actions, f"features, {kind}": features}
         found[f"features hang on a graph, {kind}"] = features.requires_grad
+        found[f"nobody can learn from these features, {kind}"] = features.is_inference()
         found[f"actions hang on a graph, {kind}"] = actions.requires_grad
     return found
 
@@ -1420,6 +1504,16 @@ PARTS = (
             "episode ended count in full",
             "discount.cumprod(1)",
             "torch.cat([torch.ones_like(discount[:, :1]), discount[:, 1:]], 1).cumprod(1)",
+        ),
+        Mistake(
+            "weights are one step late: whether life goes on in state t counts for step t, too",
+            "discount.cumprod(1)",
+            "torch.cat([torch.ones_like(discount[:, :1]), discount[:, :-1]], 1).cumprod(1)",
+        ),
+        Mistake(
+            "gamma is divided out; the discount is meant to hold it",
+            "        value, slow",
+            "        discount = discount / world.discount\n        value, slow",
         ),
         Mistake(
             "nothing weighs the steps: what comes after the dream's end counts in full",
