@@ -8,9 +8,10 @@
     python -m tests.duels.dreamer_v3 nm512=nm512 sheeprl=sheeprl r2dreamer=r2dreamer
 
 Their code stays where it is and is not changed; what it takes to run it without a GPU stands below.
-Vectors: batch 8 x 32. Frames: batch 4 x 16, 64x64 RGB. Everywhere 16x16 latents, 128 units, 15
-imagined steps, 255 bins, float32, eager, one thread. A ratio above 1 says how many times as long
-the peer takes.
+Vectors: batch 8 x 32. Frames: batch 4 x 16, 64x64 RGB. Both with 16x16 latents and 128 units. Small
+is the course's own size: vectors, batch 8 x 16, 8x8 latents, 64 units. Everywhere 15 imagined
+steps, 255 bins, float32, eager, on one thread and on two. A ratio above 1 says how many times as
+long the peer takes.
 
 - r2dreamer has the recurrence, norms, optimiser and losses of the official head, as ours: on
   vectors the two have the same parameters to the unit. Its frames go through 5x5 convolutions at
@@ -35,9 +36,11 @@ from utils.agents.actor_critic_bench import FRAMES, VECTORS, Agent
 from utils.course.bench import race
 from utils.worlds.dreamer_v3 import Config
 
-A, UNITS = 2, 128
-SHAPES = {"vectors": (8, 32), "frames": (4, 16)}
-DETER = {"vectors": 256, "frames": 512}  # theirs
+A = 2
+SHAPES = {"small": (8, 16), "vectors": (8, 32), "frames": (4, 16)}
+DETER = {"small": 128, "vectors": 256, "frames": 512}  # theirs
+UNITS = {"small": 64, "vectors": 128, "frames": 128}
+LATENTS = {"small": 8, "vectors": 16, "frames": 16}  # variables, and classes of each
 MODULES = ("models", "networks", "tools", "dreamer", "rssm", "distributions", "optim")
 
 
@@ -55,7 +58,7 @@ def folder(path: str):
 
 
 def space(work: str, frames: tuple[int, ...] = (64, 64, 3), name: str = "image"):
-    shapes = {"vec": (4,)} if work == "vectors" else {name: frames}
+    shapes = {name: frames} if work == "frames" else {"vec": (4,)}
     return types.SimpleNamespace(
         spaces={k: types.SimpleNamespace(shape=v) for k, v in shapes.items()}
     )
@@ -81,13 +84,20 @@ def nm512(path: str, work: str):
         import networks
     defaults = networks.MLP.__init__.__defaults__  # one of them is the device, "cuda"
     networks.MLP.__init__.__defaults__ = tuple("cpu" if x == "cuda" else x for x in defaults)
-    keys = ("vec", "$^") if work == "vectors" else ("$^", "image")
+    keys = ("$^", "image") if work == "frames" else ("vec", "$^")
     nets = {"mlp_keys": keys[0], "cnn_keys": keys[1], "act": "SiLU", "norm": True}
-    nets |= {"cnn_depth": 16, "kernel_size": 4, "minres": 4, "mlp_layers": 3, "mlp_units": UNITS}
+    nets |= {
+        "cnn_depth": 16,
+        "kernel_size": 4,
+        "minres": 4,
+        "mlp_layers": 3,
+        "mlp_units": UNITS[work],
+    }
     adam = {"lr": 3e-5, "eps": 1e-5, "grad_clip": 100.0}
     config = types.SimpleNamespace(
-        **{"device": "cpu", "precision": 32, "num_actions": A, "units": UNITS, "act": "SiLU"},
-        **{"dyn_hidden": UNITS, "dyn_deter": DETER[work], "dyn_stoch": 16, "dyn_discrete": 16},
+        **{"device": "cpu", "precision": 32, "num_actions": A, "act": "SiLU"},
+        **{"units": UNITS[work], "dyn_hidden": UNITS[work], "dyn_deter": DETER[work]},
+        **{"dyn_stoch": LATENTS[work], "dyn_discrete": LATENTS[work]},
         **{"dyn_rec_depth": 1, "dyn_mean_act": "none", "dyn_std_act": "sigmoid2"},
         **{"dyn_min_std": 0.1, "unimix_ratio": 0.01, "initial": "learned", "norm": True},
         **{"grad_heads": ["decoder", "reward", "cont"], "opt": "adam", "model_lr": 1e-4},
@@ -115,10 +125,10 @@ def nm512(path: str, work: str):
     rows = random_batch(work)
     batch = {"action": rows["action"], "reward": rows["reward"][..., None]}
     batch |= {"is_first": rows["first"], "is_terminal": np.zeros_like(rows["first"])}
-    if work == "vectors":  # it always divides an image by 255
-        batch |= {"vec": rows["vec"], "image": np.zeros((*SHAPES[work], 1, 1, 1), np.uint8)}
-    else:
+    if work == "frames":
         batch["image"] = rows["image"]
+    else:  # it always divides an image by 255
+        batch |= {"vec": rows["vec"], "image": np.zeros((*SHAPES[work], 1, 1, 1), np.uint8)}
 
     def reward(features, state, action):
         return world.heads["reward"](world.dynamics.get_feat(state)).mode()
@@ -154,15 +164,16 @@ def sheeprl(path: str, work: str):
     algo.pop("defaults", None)
     for part in ("world_model", "actor", "critic"):
         algo[part].optimizer = OmegaConf.merge(read("optim/adam"), algo[part].get("optimizer", {}))
-    one, hidden = {"mlp_layers": 1}, {"hidden_size": UNITS}
-    model = {"discrete_size": 16, "stochastic_size": 16, "reward_model": one, "discount_model": one}
+    one, hidden = {"mlp_layers": 1}, {"hidden_size": UNITS[work]}
+    model = {"discrete_size": LATENTS[work], "stochastic_size": LATENTS[work]}
+    model |= {"reward_model": one, "discount_model": one}
     model |= {"encoder": {"cnn_channels_multiplier": 16}, "transition_model": hidden}
     model |= {"representation_model": hidden}
     model |= {"recurrent_model": {"recurrent_state_size": DETER[work]}}
     batch, time = SHAPES[work]
-    sizes = {"dense_units": UNITS, "mlp_layers": 3, "per_rank_batch_size": batch}
+    sizes = {"dense_units": UNITS[work], "mlp_layers": 3, "per_rank_batch_size": batch}
     algo = OmegaConf.merge(algo, sizes | {"per_rank_sequence_length": time, "world_model": model})
-    seen = {"mlp": ["vec"], "cnn": []} if work == "vectors" else {"mlp": [], "cnn": ["rgb"]}
+    seen = {"mlp": [], "cnn": ["rgb"]} if work == "frames" else {"mlp": ["vec"], "cnn": []}
     for kind, keys in seen.items():
         algo[f"{kind}_keys"] = {"encoder": keys, "decoder": keys}
     env = {"screen_size": 64, "num_envs": 1}
@@ -189,9 +200,9 @@ def sheeprl(path: str, work: str):
     data |= {"is_first": rows["first"][..., None]}
     data |= {k: torch.zeros(time, batch, 1) for k in ("terminated", "truncated")}
     data |= (
-        {"vec": rows["vec"]}
-        if work == "vectors"
-        else {"rgb": rows["image"].permute(0, 1, 4, 2, 3).float()}
+        {"rgb": rows["image"].permute(0, 1, 4, 2, 3).float()}
+        if work == "frames"
+        else {"vec": rows["vec"]}
     )
 
     def step() -> None:
@@ -216,24 +227,26 @@ def r2dreamer(path: str, work: str):
     # As shipped it computes in float16 on a GPU.
     dreamer.autocast = lambda *args, **kwargs: contextlib.nullcontext()
     base = OmegaConf.load(Path(path) / "configs/model/_base_.yaml")
-    keys = ("vec", "$^") if work == "vectors" else ("$^", "image")
+    keys = ("$^", "image") if work == "frames" else ("vec", "$^")
     both = {part: {"mlp_keys": keys[0], "cnn_keys": keys[1]} for part in ("encoder", "decoder")}
-    sizes = {"deter": DETER[work], "hidden": UNITS, "discrete": 16, "depth": 16, "units": UNITS}
+    units, latents = UNITS[work], LATENTS[work]
+    sizes = {"deter": DETER[work], "hidden": units, "discrete": latents, "depth": 16}
+    sizes["units"] = units
     options = {"act": "SiLU", "norm": True, "rep_loss": "dreamer", "compile": False}
     root = OmegaConf.create({"device": "cpu", "env": both})
     root.model = OmegaConf.merge(base, sizes | options)
-    root.model.rssm.stoch = 16
+    root.model.rssm.stoch = latents
     root.model.rssm.img_layers = 2  # the official head's
     OmegaConf.resolve(root)
     with contextlib.redirect_stdout(sys.stderr):
         actions = types.SimpleNamespace(n=A, discrete=True)
         agent = dreamer.Dreamer(root.model, space(work), actions)
     rows = {k: torch.from_numpy(v) for k, v in random_batch(work).items()}
-    (batch, time), key = SHAPES[work], "vec" if work == "vectors" else "image"
+    (batch, time), key = SHAPES[work], "image" if work == "frames" else "vec"
     data = {"action": rows["action"], "reward": rows["reward"][..., None], key: rows[key]}
     data |= {"is_first": rows["first"].bool()}
     data |= {k: torch.zeros(batch, time, 1) for k in ("is_last", "is_terminal")}
-    start = (torch.zeros(batch, 16, 16), torch.zeros(batch, DETER[work]))
+    start = (torch.zeros(batch, latents, latents), torch.zeros(batch, DETER[work]))
 
     class Replay:
         def sample(self):
@@ -247,31 +260,37 @@ def r2dreamer(path: str, work: str):
     return (lambda: agent.update(memory)), parameters
 
 
-def ours(work: str, deter: int, **sizes) -> Agent:
-    sizes = {"hidden": UNITS, "stoch": 16, "classes": 16, "units": UNITS} | sizes
-    config = Config(deter=deter, **sizes)
-    return Agent(VECTORS if work == "vectors" else FRAMES, config, *SHAPES[work])
+def ours(work: str, **sizes) -> Agent:
+    latents, units = LATENTS[work], UNITS[work]
+    own = {"hidden": units, "stoch": latents, "classes": latents, "units": units}
+    config = Config(**own | sizes)
+    return Agent(FRAMES if work == "frames" else VECTORS, config, *SHAPES[work])
 
 
 PEERS = {"nm512": nm512, "sheeprl": sheeprl, "r2dreamer": r2dreamer}
 EQUAL = {  # our sizes with the parameters of the designs of 2023, and of today
     "2023": {
+        "small": {"deter": 160},
         "vectors": {"deter": 320},
         "frames": {"deter": 896, "hidden": 192, "depth": 16, "mults": (1, 2, 4, 8)},
     },
-    "head": {"vectors": {"deter": 256}, "frames": {"deter": 512, "depth": 16}},
+    "head": {
+        "small": {"deter": 128},
+        "vectors": {"deter": 256},
+        "frames": {"deter": 512, "depth": 16},
+    },
 }
 
 
 def main(given: list[str], rounds: int = 15) -> None:
-    torch.set_num_threads(1)
     for work in SHAPES:
         for name, path in (pair.split("=", 1) for pair in given):
             agent = ours(work, **EQUAL["head" if name == "r2dreamer" else "2023"][work])
             step, parameters = PEERS[name](path, work)
-            result = race({"ours": agent.train, "theirs": step}, rounds)
             sizes = {"our parameters": agent.parameters, "their parameters": parameters}
-            print(json.dumps({"duel": name, "work": work} | sizes | result), flush=True)
+            for threads in (1, 2):
+                result = race({"ours": agent.train, "theirs": step}, rounds, threads)
+                print(json.dumps({"duel": name, "work": work} | sizes | result), flush=True)
 
 
 if __name__ == "__main__":

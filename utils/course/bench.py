@@ -63,13 +63,13 @@ def mcts() -> dict:
     return speeds | {"rounds": 15, "threads": 1}
 
 
-def race(calls: dict, rounds: int) -> dict:
-    """Seconds of each call, on one thread. They take turns, so that all see the same minute of the
+def race(calls: dict, rounds: int, threads: int = 1) -> dict:
+    """Seconds of each call. They take turns, so that all see the same minute of the
     machine: a ratio is the median over rounds of the ratio within a round to the first call."""
     import torch
 
-    threads, seconds = torch.get_num_threads(), {name: [] for name in calls}
-    torch.set_num_threads(1)
+    before, seconds = torch.get_num_threads(), {name: [] for name in calls}
+    torch.set_num_threads(threads)
     try:
         for _ in range(rounds + 1):  # the first warms up
             for name, call in calls.items():
@@ -77,7 +77,7 @@ def race(calls: dict, rounds: int) -> dict:
                 call()
                 seconds[name].append(time.perf_counter() - begun)
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before)
     ours, *others = (np.array(values[1:]) for values in seconds.values())
     first, *names = calls
     return (
@@ -86,7 +86,7 @@ def race(calls: dict, rounds: int) -> dict:
             f"{name} / {first}": round(float(np.median(theirs / ours)), 2)
             for name, theirs in zip(names, others, strict=True)
         }
-        | {"rounds": rounds, "threads": 1}
+        | {"rounds": rounds, "threads": threads}
     )
 
 
