@@ -73,7 +73,7 @@ class TwoHot(nn.Module):
         """The expected value `sum_k p_k b_k`, of the bins `self.bins`.
 
         Bins reach to 5e8, so a sum from left to right of terms that cancel leaves a rounding error
-        of about 10. The bins are their own mirror image, `b_k = -b_{V-1-k}`, so each is taken
+        of 0.1 and more. The bins are their own mirror image, `b_k = -b_{V-1-k}`, so each is taken
         together with its mirror first, `(p_{V-1-k} - p_k) b_{V-1-k}` for k < V // 2, and these are
         summed: equal probabilities, as a head whose last layer starts at zero gives, predict
         exactly 0. An odd number of bins has a 0 in the middle, which adds nothing.
