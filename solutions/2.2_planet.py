@@ -13,11 +13,11 @@
 # %% [markdown]
 # # 2.2 PlaNet: what must a latent state remember, and what must it leave to chance?
 #
-# A world model of pictures predicts in a small latent state. Some of what comes can be known, if only one
-# remembers enough. Some of it nobody can know. PlaNet (2019) gives each of the two a path of its
-# own, and plans in the result without ever learning a policy. Its latent state, the *recurrent
-# state-space model*, is the heart of Dreamer, DreamerV2 and DreamerV3 too. In this lesson you build it, see
-# what breaks without either path, and let it swing up a pendulum.
+# A world model of pictures predicts in a small latent state. Some of what comes can be known, if
+# only one remembers enough. Some of it nobody can know. PlaNet (2019) gives each of the two a
+# path of its own, and plans in the result without ever learning a policy. Its latent state, the
+# *recurrent state-space model*, is the heart of Dreamer, DreamerV2 and DreamerV3 too. In this
+# lesson you build it, see what breaks without either path, and let it swing up a pendulum.
 #
 # | | |
 # |---|---|
@@ -127,16 +127,17 @@ diagram(
 )
 
 # %% [markdown]
-# While it looks, $s_t$ comes from the *posterior*, which sees the observation. In a dream nothing is
-# seen, and $s_t$ comes from the *prior*. Training pulls the two together, so that the dream goes on
-# as looking would have.
+# While it looks, $s_t$ comes from the *posterior*, which sees the observation. In a dream nothing
+# is seen, and $s_t$ comes from the *prior*. Training pulls the two together, so that the dream
+# goes on as looking would have.
 #
 # ### Often said, and not so
 #
 # - *"PlaNet trains with latent overshooting."* The paper proposes it, and the released code has it.
 #   But it is off in the released defaults (`overshooting_scale` 0, `overshooting_distance` 0), and
 #   Dreamer never had it. More below.
-# - *"PlaNet learns a policy."* It learns a model and nothing else. Every action is searched for anew.
+# - *"PlaNet learns a policy."* It learns a model and nothing else. Every action is searched for
+#   anew.
 # - *"The plan is the best sequence found."* It is the mean of the last elites; of that, the first
 #   action. No candidate that was ever scored need be equal to it.
 # - *"The GRU is the world model."* Without the stochastic part it averages futures, without the GRU
@@ -182,19 +183,19 @@ plt.show()
 
 # %% [markdown]
 # **Predict before you run.** A model sees row 0 and dreams the rest. Three models get the same
-# training: one with the deterministic path alone, one with the stochastic state alone, one with both. Which
-# of them knows the cue when it returns? What does each say about the coins?
+# training: one with the deterministic path alone, one with the stochastic state alone, one with
+# both. Which of them knows the cue when it returns? What does each say about the coins?
 #
 # ## The stochastic path
 #
-# A network gives *stats*: a mean and a raw number for each of the $Z$ latents. Softplus makes the raw number
-# positive, and a least standard deviation is added, so that no latent ever becomes certain. A
-# sample is made in such a way that gradients pass through it:
+# A network gives *stats*: a mean and a raw number for each of the $Z$ latents. Softplus makes the
+# raw number positive, and a least standard deviation is added, so that no latent ever becomes
+# certain. A sample is made in such a way that gradients pass through it:
 #
 # $$\sigma = \log(1 + e^{\text{raw}}) + \sigma_\text{min}, \qquad s = \mu + \sigma\, \epsilon, \qquad \epsilon \sim \mathcal N(0, 1) .$$
 #
-# Example: $\mu = 1$, raw $= 0$, $\sigma_\text{min} = 0.1$ give $\sigma = 0.793$; with $\epsilon = 2$ the
-# sample is $2.586$.
+# Example: $\mu = 1$, raw $= 0$, $\sigma_\text{min} = 0.1$ give $\sigma = 0.793$; with
+# $\epsilon = 2$ the sample is $2.586$.
 
 
 # %%
@@ -216,14 +217,14 @@ print(f"the example: {one.item():.3f}")
 # %% [markdown]
 # ### How far a surprise was off
 #
-# The prior said what to expect, the posterior says what was seen. The *divergence* of the posterior $q$
-# from the prior $p$ is how many nats of information the observation brought:
+# The prior said what to expect, the posterior says what was seen. The *divergence* of the
+# posterior $q$ from the prior $p$ is how many nats of information the observation brought:
 #
 # $$\text{KL}(q\,\|\,p) = \sum_z \log\frac{\sigma_p}{\sigma_q} + \frac{\sigma_q^2 + (\mu_q - \mu_p)^2}{2\sigma_p^2} - \frac12 .$$
 #
-# It is not symmetric. The error of the mean counts in units of the *prior's* spread: a prior that is
-# wide is hardly ever surprised, and one that is narrow had better be right. (In the exercise the two
-# arguments are called p and q in their order: KL(p || q).)
+# It is not symmetric. The error of the mean counts in units of the *prior's* spread: a prior that
+# is wide is hardly ever surprised, and one that is narrow had better be right. (In the exercise
+# the two arguments are called p and q in their order: KL(p || q).)
 
 # %%
 # EXERCISE 2.2.2 utils.worlds.planet:Gaussians.kl
@@ -288,18 +289,18 @@ RSSM.imagine = check("2.2.4")
 # %% [markdown]
 # ## What it learns from
 #
-# The log-likelihood of a sequence cannot be computed, a bound of it can. The *evidence lower bound* has one
-# term for what the state explains, and one for what the prior did not foresee:
+# The log-likelihood of a sequence cannot be computed, a bound of it can. The *evidence lower
+# bound* has one term for what the state explains, and one for what the prior did not foresee:
 #
 # $$\log p(o_{1:T}, r_{1:T}\,|\,a_{1:T}) \ge \sum_t \mathbb E_q\big[\log p(o_t|h_t, s_t) + \log p(r_t|h_t, s_t)\big] - \mathbb E_q\big[\text{KL}(q(s_t|h_t, o_t)\,\|\,p(s_t|h_t))\big] .$$
 #
 # Two things that the equation does not say:
 #
-# - **Free nats.** The first 3 nats of each step cost nothing. Without them the easiest way to a small
-#   divergence is a state that says nothing. They are taken off at each step by itself: where one
-#   step is a surprise and ninety-nine are not, the average hides it.
-# - **Rows without a reward.** The first row of an episode holds 0 because nothing came with it. It is
-#   left out.
+# - **Free nats.** The first 3 nats of each step cost nothing. Without them the easiest way to a
+#   small divergence is a state that says nothing. They are taken off at each step by itself:
+#   where one step is a surprise and ninety-nine are not, the average hides it.
+# - **Rows without a reward.** The first row of an episode holds 0 because nothing came with it.
+#   It is left out.
 
 
 # %%
@@ -316,8 +317,8 @@ PlaNet.objective = check("2.2.5")
 # %% [markdown]
 # ## An open-loop dream
 #
-# To see what a model has understood, look at a few rows, close your eyes, and say what comes. Peeking at
-# a single observation later on would spoil it.
+# To see what a model has understood, look at a few rows, close your eyes, and say what comes.
+# Peeking at a single observation later on would spoil it.
 
 # %%
 # EXERCISE 2.2.6 utils.worlds.planet:open_loop
@@ -330,11 +331,12 @@ open_loop = check("2.2.6")
 #
 # Each path can be taken away.
 #
-# - **Deterministic alone**, the plain recurrent network that the paper compares with (its figure 2a): what
-#   a row shows is read off $h_t$, *before* the row is looked at. `Points` are latents without chance; they
-#   hand what was seen on to the next step. With only the past to go by, the best guess at a coin is its mean.
-# - **Stochastic alone**: a `Forgetful` cell starts from zeros in every step, so that all memory has to pass
-#   through the samples.
+# - **Deterministic alone**, the plain recurrent network that the paper compares with (its figure
+#   2a): what a row shows is read off $h_t$, *before* the row is looked at. `Points` are latents
+#   without chance; they hand what was seen on to the next step. With only the past to go by, the
+#   best guess at a coin is its mean.
+# - **Stochastic alone**: a `Forgetful` cell starts from zeros in every step, so that all memory
+#   has to pass through the samples.
 
 
 # %%
@@ -404,8 +406,8 @@ for arm, parts in progress(arms.items(), "ablation"):
     )
 
 # %% [markdown]
-# Forty dreams of sequences that began with cue 1. Above the cue, below the coins. (Dots are moved a little,
-# so that they do not hide each other.)
+# Forty dreams of sequences that began with cue 1. Above the cue, below the coins. (Dots are moved
+# a little, so that they do not hide each other.)
 
 # %%
 few = (judged.observation[:, 0, 0] == 1).nonzero()[:40, 0]
@@ -424,19 +426,21 @@ axes[1, 0].set_ylabel("coin")
 plt.show()
 
 # %% [markdown]
-# The deterministic world knows the cue and has grey coins: of what nobody can know, the mean is the best
-# that a single prediction can be, and the loss of 6.1 nats is the best that it can have. (An error of 1 in
-# units of 0.3 costs 5.6 nats, in each row for the coin and once in ten rows for the cue.) The stochastic one
-# throws coins, but whatever it would remember has to pass through a noisy sample in every step: about the cue
-# it guesses. Only with both paths the cue is known *and* every dreamt coin is a coin. A coin is worth
-# $\log 2 = 0.69$ nats, and that is about what the RSSM pays for it.
+# The deterministic world knows the cue and has grey coins: of what nobody can know, the mean is
+# the best that a single prediction can be, and the loss of 6.1 nats is the best that it can have.
+# (An error of 1 in units of 0.3 costs 5.6 nats, in each row for the coin and once in ten rows for
+# the cue.) The stochastic one throws coins, but whatever it would remember has to pass through a
+# noisy sample in every step: about the cue it guesses. Only with both paths the cue is known
+# *and* every dreamt coin is a coin. A coin is worth $\log 2 = 0.69$ nats, and that is about what
+# the RSSM pays for it.
 #
-# **Why not simply take the noise away?** One could let the decoder see the `Points` too and change nothing else.
-# It was tried, and it tells nothing: coins had the size 0.04 after 400 updates, and 0.62 or 0.09 after 1,000, from
-# two seeds. A distance between two points has no unit. The world shrinks its latents until their divergence is
-# next to nothing (0.01 nats in that first run, though a whole coin went through), and the decoder makes them
-# large again. Nothing pulls the prior to the mean, and between the two points that stand for heads and
-# tails the decoder was never asked. It is the noise that gives distances between latents a unit.
+# **Why not simply take the noise away?** One could let the decoder see the `Points` too and
+# change nothing else. It was tried, and it tells nothing: coins had the size 0.04 after 400
+# updates, and 0.62 or 0.09 after 1,000, from two seeds. A distance between two points has no
+# unit. The world shrinks its latents until their divergence is next to nothing (0.01 nats in that
+# first run, though a whole coin went through), and the decoder makes them large again. Nothing
+# pulls the prior to the mean, and between the two points that stand for heads and tails the
+# decoder was never asked. It is the noise that gives distances between latents a unit.
 
 # %%
 claim("cue and coin: right cue, RSSM", [scores["RSSM"][0]], ">=", 0.95)
@@ -447,9 +451,9 @@ claim("cue and coin: right cue, stochastic", [scores["stochastic"][0]], "<=", 0.
 # %% [markdown]
 # ### Run it with yours
 #
-# An episode ends and another begins. What is remembered in the second must not depend on the first. Here
-# two sequences with different cues are followed by one and the same, and the RSSM goes through them with
-# the step of looking that *you* wrote, right or wrong.
+# An episode ends and another begins. What is remembered in the second must not depend on the
+# first. Here two sequences with different cues are followed by one and the same, and the RSSM
+# goes through them with the step of looking that *you* wrote, right or wrong.
 
 # %%
 yours = mine("2.2.3")
@@ -508,8 +512,8 @@ refit = check("2.2.7")
 cem = check("2.2.8")
 
 # %% [markdown]
-# Your search on a cost that is known: the squared distance from a hidden target in 12 dimensions. Random
-# shooting spends as many evaluations on draws from the first Gaussian and keeps the best.
+# Your search on a cost that is known: the squared distance from a hidden target in 12 dimensions.
+# Random shooting spends as many evaluations on draws from the first Gaussian and keeps the best.
 
 # %%
 runs, elites, shots = lesson.pick(smoke=4, quick=64), 10, 100
@@ -548,9 +552,10 @@ claim(name, [(planned.mean() / shot.amin(0).mean()).item()], "<=", 0.1)
 # %% [markdown]
 # ### Find the bug
 #
-# What scores candidates in a world: every candidate of every environment is a dream of its own, and all
-# of them run side by side. With one environment the code below is right. The released PlaNet has the
-# same flaw, and never noticed, because it plans for one environment at a time. Find it and mend it.
+# What scores candidates in a world: every candidate of every environment is a dream of its own,
+# and all of them run side by side. With one environment the code below is right. The released
+# PlaNet has the same flaw, and never noticed, because it plans for one environment at a time.
+# Find it and mend it.
 
 # %%
 # EXERCISE 2.2.9 utils.agents.cem:candidate_returns bug tile
@@ -561,10 +566,11 @@ candidate_returns = check("2.2.9")
 # %% [markdown]
 # ### With a world that is right
 #
-# Before the learned world, one that is exact: the equations of gymnasium's Pendulum-v1, with each action
-# repeated for two frames. A pendulum hangs down, the motor is too weak to lift it, and it has to be swung.
-# An upright, still pendulum costs nothing; a return of about -130 is what a good planner gets, and random actions earn
-# -1,200. Whatever a learned world reaches, this is its ceiling.
+# Before the learned world, one that is exact: the equations of gymnasium's Pendulum-v1, with each
+# action repeated for two frames. A pendulum hangs down, the motor is too weak to lift it, and it
+# has to be swung. An upright, still pendulum costs nothing; a return of about -130 is what a good
+# planner gets, and random actions earn -1,200. Whatever a learned world reaches, this is its
+# ceiling.
 
 # %%
 exact = ExactPendulum()
@@ -589,9 +595,9 @@ claim("exact pendulum: return of CEM", [ceiling], ">=", -400)
 # %% [markdown]
 # ### Run it with yours
 #
-# The same with the function that *you* mended, or left as it was. With the bug, candidates of one pendulum are
-# tried on another's state, and what works there is done here: the return is about -1,040, hardly better
-# than that of random actions.
+# The same with the function that *you* mended, or left as it was. With the bug, candidates of one
+# pendulum are tried on another's state, and what works there is done here: the return is about
+# -1,040, hardly better than that of random actions.
 
 # %%
 broken = Planner(exact, **sizes, search=cem, returns=mine("2.2.9"))
@@ -608,8 +614,9 @@ print(f"with yours: {tried.returns.mean():.0f}")
 # 3. act for an episode by planning in the world, with noise on the actions, and keep what was seen;
 # 4. back to 2.
 #
-# Quick: Pendulum-v1 from its three numbers. Full: DeepMind Control's cartpole swing-up from 64 x 64 pixels,
-# with the same code and the official sizes. (Full needs `pip install "dm-control>=1.0.30" "mujoco<4"`.)
+# Quick: Pendulum-v1 from its three numbers. Full: DeepMind Control's cartpole swing-up from 64 x
+# 64 pixels, with the same code and the official sizes. (Full needs `pip install
+# "dm-control>=1.0.30" "mujoco<4"`.)
 
 # %%
 if lesson.profile == "full":
@@ -739,16 +746,18 @@ if lesson.profile != "full":
     plt.show()
 
 # %% [markdown]
-# On the way up the dreams stay close to the truth. At the top they part: an upright pendulum falls to one
-# side or the other from the smallest error, and the recorded actions, chosen by somebody who saw it, hold up the
-# recorded pendulum only. The planner looks again at every step, and never has to dream that far.
+# On the way up the dreams stay close to the truth. At the top they part: an upright pendulum
+# falls to one side or the other from the smallest error, and the recorded actions, chosen by
+# somebody who saw it, hold up the recorded pendulum only. The planner looks again at every step,
+# and never has to dream that far.
 #
 # ### Latent overshooting
 #
-# The prior is trained one step ahead of what was seen; the planner asks it twelve steps ahead. The paper's
-# *latent overshooting* trains it for that too: from each posterior, dream $d$ steps, and pull the prior
-# found there to the posterior of that row, for all $d$ up to a distance $D$. In the figure, what
-# that term would see: the divergence of the posterior from a prior dreamt $d$ steps ahead.
+# The prior is trained one step ahead of what was seen; the planner asks it twelve steps ahead.
+# The paper's *latent overshooting* trains it for that too: from each posterior, dream $d$ steps,
+# and pull the prior found there to the posterior of that row, for all $d$ up to a distance $D$.
+# In the figure, what that term would see: the divergence of the posterior from a prior dreamt $d$
+# steps ahead.
 
 # %%
 depth = lesson.pick(smoke=3, quick=12)
@@ -771,15 +780,16 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# Distance 1 is what PlaNet is trained on. All others are what overshooting would add. In the released code
-# they have the weight 0, and so have they here: the error grows, but no faster than planning can bear.
+# Distance 1 is what PlaNet is trained on. All others are what overshooting would add. In the
+# released code they have the weight 0, and so have they here: the error grows, but no faster than
+# planning can bear.
 
 # %% [markdown]
 # ## On the ladder
 #
-# Two grounds. On **CartPole** without velocities the world sees two numbers, pushes are random, and an
-# error of 1 means "as good as the mean". On **MinAtar Breakout**'s fixed data, frames have 10 x 10 cells; *new*
-# are test frames that training never showed.
+# Two grounds. On **CartPole** without velocities the world sees two numbers, pushes are random,
+# and an error of 1 means "as good as the mean". On **MinAtar Breakout**'s fixed data, frames have
+# 10 x 10 cells; *new* are test frames that training never showed.
 
 # %%
 pushes = cart_pole.record(
@@ -813,14 +823,16 @@ claim(
 )
 
 # %% [markdown]
-# Breakout is hard for PlaNet. The ball is one cell of a hundred, and a world that never sees it has nearly
-# the whole likelihood all the same. (The first author said so when somebody asked about Breakout:
-# google-research/planet, issue 21.) With a Bernoulli likelihood the ball was still wrong in 78 % of the frames one step ahead, after
-# 2,100 updates. A Gaussian of standard deviation 0.1 makes a lost ball dear enough.
+# Breakout is hard for PlaNet. The ball is one cell of a hundred, and a world that never sees it
+# has nearly the whole likelihood all the same. (The first author said so when somebody asked
+# about Breakout: google-research/planet, issue 21.) With a Bernoulli likelihood the ball was
+# still wrong in 78 % of the frames one step ahead, after 2,100 updates. A Gaussian of standard
+# deviation 0.1 makes a lost ball dear enough.
 #
 # It also takes longer than two minutes. This run trains for a moment, to show that the code is
-# the same; then it loads what the same code made in 192 CPU seconds (`python -m assets.planet_breakout`,
-# card beside the file). PlaNet predicts no end of an episode, so those rows are empty.
+# the same; then it loads what the same code made in 192 CPU seconds (`python -m
+# assets.planet_breakout`, card beside the file). PlaNet predicts no end of an episode, so those
+# rows are empty.
 
 # %%
 recorded = minatar.load("breakout")
@@ -845,8 +857,8 @@ display(Markdown(ladder.render(ladder.relative_cost([measured, still], "PlaNet (
 # %% [markdown]
 # ### The dream beside the truth
 #
-# Five frames are given, up to the line; then the recorded moves in the game and in the dream. What the
-# world is not sure of is pale.
+# Five frames are given, up to the line; then the recorded moves in the game and in the dream.
+# What the world is not sure of is pale.
 
 # %%
 shown = 3
@@ -863,8 +875,9 @@ plt.show()
 # %% [markdown]
 # ### Play it
 #
-# Two games: first a pendulum that exists in the learned world only, left, beside the exact one under the same
-# torque, right. Both start from the same moment. How long do they agree? Then Breakout, dreamt.
+# Two games: first a pendulum that exists in the learned world only, left, beside the exact one
+# under the same torque, right. Both start from the same moment. How long do they agree? Then
+# Breakout, dreamt.
 
 # %%
 if lesson.profile != "full":
@@ -887,37 +900,40 @@ play(
 # %% [markdown]
 # ## What is missing
 #
-# - **The size.** PlaNet learned six tasks of DeepMind Control from pixels: 1,000 episodes each, a day on one
-#   GPU. `WM_PROFILE=full` runs one of them, cartpole swing-up, for 100 episodes (100,000
-#   frames) with the official sizes. An estimate for a T4, not measured: 10,000 updates of 0.27 s
-#   (0.6 TFLOP and some 7,000 launches of 10 µs each) and 12,500 decisions of 0.04 s (120 imagined
-#   steps of 30 launches each), together 55 minutes.
-# - **A policy.** A search at every step costs thousands of imagined steps for one real one, and sees twelve
-#   steps far. Lesson 2.3, Dreamer, learns an actor and a critic in the same latent state instead.
-# - **Ends.** PlaNet's tasks never terminate, so it predicts no continuation. In Breakout its dreams go on
-#   after the ball is lost.
-# - **Many futures at once.** A Gaussian has one peak. Where a latent should jump, the decoder has to make
-#   two things of one number. DreamerV2 makes the latents categorical.
+# - **The size.** PlaNet learned six tasks of DeepMind Control from pixels: 1,000 episodes each, a
+#   day on one GPU. `WM_PROFILE=full` runs one of them, cartpole swing-up, for 100 episodes
+#   (100,000 frames) with the official sizes. An estimate for a T4, not measured: 10,000 updates
+#   of 0.27 s (0.6 TFLOP and some 7,000 launches of 10 µs each) and 12,500 decisions of 0.04 s
+#   (120 imagined steps of 30 launches each), together 55 minutes.
+# - **A policy.** A search at every step costs thousands of imagined steps for one real one, and
+#   sees twelve steps far. Lesson 2.3, Dreamer, learns an actor and a critic in the same latent
+#   state instead.
+# - **Ends.** PlaNet's tasks never terminate, so it predicts no continuation. In Breakout its
+#   dreams go on after the ball is lost.
+# - **Many futures at once.** A Gaussian has one peak. Where a latent should jump, the decoder has
+#   to make two things of one number. DreamerV2 makes the latents categorical.
 #
 # ### Questions
 #
-# 1. Swap the arguments of the divergence in the objective: what would a posterior do that is asked to cover
-#    a wide prior?
-# 2. The deterministic world of cue and coin had grey coins. Would more units help it? Would a mixture
-#    density in its decoder?
-# 3. The planner adds up the rewards of twelve steps and nothing after them. On which tasks does that fail?
+# 1. Swap the arguments of the divergence in the objective: what would a posterior do that is
+#    asked to cover a wide prior?
+# 2. The deterministic world of cue and coin had grey coins. Would more units help it? Would a
+#    mixture density in its decoder?
+# 3. The planner adds up the rewards of twelve steps and nothing after them. On which tasks does
+#    that fail?
 # 4. CEM draws each candidate's latents anew. What would a planner believe that knew the draw in
 #    advance? (Lesson 3.1 comes back to it.)
-# 5. Why do the candidates of iteration 10 cost as much as those of iteration 1, and which of them could one
-#    keep?
+# 5. Why do the candidates of iteration 10 cost as much as those of iteration 1, and which of them
+#    could one keep?
 #
 # ### Where to read on
 #
 # - D. Hafner, T. Lillicrap, I. Fischer, R. Villegas, D. Ha, H. Lee, J. Davidson, *Learning latent
 #   dynamics for planning from pixels*, ICML 2019, arXiv 1811.04551.
-# - The code: `google-research/planet`, `planet/models/rssm.py` (the model), `planet/control/planning.py`
-#   (the planner), `planet/training/utility.py` (the objective), `planet/scripts/configs.py` (the
-#   defaults).
-# - R. Y. Rubinstein, *The cross-entropy method for combinatorial and continuous optimization*, 1999.
+# - The code: `google-research/planet`, `planet/models/rssm.py` (the model),
+#   `planet/control/planning.py` (the planner), `planet/training/utility.py` (the objective),
+#   `planet/scripts/configs.py` (the defaults).
+# - R. Y. Rubinstein, *The cross-entropy method for combinatorial and continuous optimization*,
+#   1999.
 # - Here: `utils/worlds/planet.py`, `utils/worlds/rssm.py` and `utils/agents/cem.py` are the whole
 #   lesson.
