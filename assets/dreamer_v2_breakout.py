@@ -9,15 +9,14 @@ from there. Weights are stored as float16.
 """
 
 import dataclasses
-import time
 from pathlib import Path
 
 import torch
 from gymnasium.spaces import Discrete, MultiBinary
 
+from assets.training import DEVICE, device_name, learn
 from utils.course import store
 from utils.data import minatar
-from utils.data.sequences import sample_windows
 from utils.evaluate import breakout, ladder
 from utils.world import Step
 from utils.worlds.dreamer_v2 import Config, DreamerV2
@@ -28,44 +27,22 @@ CONFIG = Config(
     **{"deter": 128, "hidden": 128, "stoch": 16, "classes": 16, "units": 128, "layers": 2},
     **{"kl_scale": 1.0, "free_nats": 0.1, "discount": 0.99},
 )
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-UPDATES, BATCH = (8_000, 384) if DEVICE.type == "cuda" else (10_000, 48)
+UPDATES, BATCH = (8_000, 384) if DEVICE == "cuda" else (10_000, 48)
 LENGTH, RATE, SEED = 10, 2e-3, 0
 
 
 def train(world: DreamerV2, data: Step, generator: torch.Generator) -> float:
-    """The lesson's loop, with a learning rate that falls to a fiftieth. Returns seconds: of the CPU
-    without a GPU, else of the clock."""
-    adam = torch.optim.Adam(world.parameters(), RATE, eps=1e-5, fused=True)
-    falling = torch.optim.lr_scheduler.LinearLR(adam, 1.0, 0.02, UPDATES)
+    """By the lesson's own loss. Returns seconds."""
     about = dataclasses.asdict(CONFIG) | {"updates": UPDATES, "batch": BATCH, "length": LENGTH}
-    run = store.Run(RUNS, "breakout", about)
-    parts = {"world": world, "adam": adam, "falling": falling}
-    first, before = 0, 0.0
-    if (tree := run.load()) is not None:
-        first, before = tree["update"], tree["seconds"]
-        for name, part in parts.items():
-            part.load_state_dict(tree[name])
-        generator.set_state(tree["generator"])
-    clock = time.process_time if DEVICE.type == "cpu" else time.perf_counter
-    begun = clock()
-    for update in range(first, UPDATES):
-        windows = sample_windows(data, BATCH, LENGTH, generator)
-        loss, metrics, _ = world.loss(windows, generator)
-        adam.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(world.parameters(), 100.0)
-        adam.step()
-        falling.step()
-        if update % 500 == 0:
-            said = (f"{k} {v:.3g}" for k, v in metrics.items())
-            print(update, f"{before + clock() - begun:.0f} s", *said, flush=True)
-        if run.due(60) or update + 1 == UPDATES:
-            seconds = before + clock() - begun
-            tree = {name: part.state_dict() for name, part in parts.items()}
-            tree |= {"update": update + 1, "seconds": seconds, "generator": generator.get_state()}
-            run.save(tree)
-    return tree["seconds"]
+    return learn(
+        lambda batch: world.loss(batch, generator)[:2],
+        {"world": world},
+        torch.optim.Adam(world.parameters(), RATE, eps=1e-5, fused=True),
+        data,
+        generator,
+        store.Run(RUNS, "breakout", about),
+        **{"updates": UPDATES, "batch": BATCH, "length": LENGTH, "clip": 100.0},
+    )
 
 
 def main() -> None:
@@ -84,10 +61,8 @@ def main() -> None:
         world, test.steps, breakout.CONTEXT, ground, "DreamerV2 (2.3)", subsets=test.subsets
     )
     claims = {k: round(v, 4) for k, v in row.items() if isinstance(v, float) and k != "seconds"}
-    cuda = DEVICE.type == "cuda"
-    device = torch.cuda.get_device_name() if cuda else "1 CPU core (x86_64)"
     facts = {"command": "python -m assets.dreamer_v2_breakout", "seconds": round(seconds)}
-    facts |= {"device": device, "seed": SEED, "stored as": "float16"}
+    facts |= {"device": device_name(), "seed": SEED, "stored as": "float16"}
     facts |= {"data": minatar.digest(data), "updates": UPDATES, "batch": BATCH, "claims": claims}
     print(store.card(PATH, **facts))
 

@@ -9,17 +9,16 @@ there is one, saves itself in runs/ and goes on from there. Weights are stored a
 """
 
 import dataclasses
-import time
 from pathlib import Path
 
 import torch
 from gymnasium.spaces import Discrete, MultiBinary
 
+from assets.training import DEVICE, device_name, learn
 from utils.agents.actor_critic import ActorCritic
 from utils.agents.actor_critic import Config as Behaviour
 from utils.course import store
 from utils.data import minatar
-from utils.data.sequences import sample_windows
 from utils.evaluate import breakout, ladder
 from utils.nn.laprop import LaProp
 from utils.world import Step
@@ -30,43 +29,29 @@ RUNS = Path(__file__).parents[1] / "runs/2.4"
 CONFIG = Config(deter=256, hidden=128, stoch=16, classes=16, units=128)
 BEHAVIOUR = Behaviour(units=128, layers=2)
 UPDATES, BATCH, LENGTH, RATE, WARMUP, SEED = 2_800, 64, 16, 2e-3, 200, 0
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def train(world: DreamerV3, behaviour: ActorCritic, data: Step) -> float:
-    """The lesson's loop without a game, with a learning rate that falls to a fiftieth. Returns the
-    seconds that it took."""
-    parameters = [p for m in (world, behaviour) for p in m.parameters() if p.requires_grad]
-    optimiser = LaProp(parameters, RATE, warmup=WARMUP)
-    falling = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.02, UPDATES)
+    """The lesson's losses without a game. Returns seconds."""
     generator = torch.Generator(DEVICE).manual_seed(SEED)
-    parts = {"world": world, "behaviour": behaviour, "optimiser": optimiser, "falling": falling}
-    about = dataclasses.asdict(CONFIG) | {"updates": UPDATES, "batch": BATCH, "length": LENGTH}
-    run, first, before = store.Run(RUNS, "breakout", about), 0, 0.0
-    if (tree := run.load()) is not None:
-        first, before = tree["update"], tree["seconds"]
-        for name, part in parts.items():
-            part.load_state_dict(tree[name])
-        generator.set_state(tree["generator"])
-    begun = time.perf_counter()
-    for update in range(first, UPDATES):
-        batch = sample_windows(data, BATCH, LENGTH, generator)
+
+    def loss(batch: Step) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         states, posterior = world.filter(batch, generator)
         model, metrics = world.objective(batch, states, posterior)
         play, more = behaviour.loss(world, states, batch, generator)
-        optimiser.zero_grad()
-        (model + play).backward()
-        optimiser.step()
-        falling.step()
-        if update % 250 == 0:
-            shown = ", ".join(f"{k} {v:.3g}" for k, v in (metrics | more).items())
-            print(f"{update}: {time.perf_counter() - begun:.0f} s, {shown}", flush=True)
-        if run.due(60) or update + 1 == UPDATES:
-            tree = {name: part.state_dict() for name, part in parts.items()}
-            seconds = before + time.perf_counter() - begun
-            tree |= {"update": update + 1, "seconds": seconds, "generator": generator.get_state()}
-            run.save(tree)
-    return tree["seconds"]
+        return model + play, metrics | more
+
+    parameters = [p for m in (world, behaviour) for p in m.parameters() if p.requires_grad]
+    about = dataclasses.asdict(CONFIG) | {"updates": UPDATES, "batch": BATCH, "length": LENGTH}
+    return learn(
+        loss,
+        {"world": world, "behaviour": behaviour},
+        LaProp(parameters, RATE, warmup=WARMUP),
+        data,
+        generator,
+        store.Run(RUNS, "breakout", about),
+        **{"updates": UPDATES, "batch": BATCH, "length": LENGTH},
+    )
 
 
 def measured(world: DreamerV3, behaviour: ActorCritic, data: minatar.Data) -> dict[str, float]:
@@ -92,9 +77,8 @@ def main() -> None:
         made[name] = {k: v.half() for k, v in part.state_dict().items()}
         part.load_state_dict(made[name])  # what is measured is what was stored
     store.save(PATH, made)
-    device = torch.cuda.get_device_name() if DEVICE == "cuda" else "1 CPU core (x86_64)"
     facts = {"command": "python -m assets.dreamer_v3_breakout", "seconds": round(seconds)}
-    facts |= {"device": device, "seed": SEED, "stored as": "float16", "updates": UPDATES}
+    facts |= {"device": device_name(), "seed": SEED, "stored as": "float16", "updates": UPDATES}
     facts |= {"data": minatar.digest(data), "claims": measured(world.cpu(), behaviour.cpu(), data)}
     print(store.card(PATH, **facts))
 

@@ -8,15 +8,14 @@ this file. Training saves itself in runs/ and goes on from there. Weights are st
 """
 
 import dataclasses
-import time
 from pathlib import Path
 
 import torch
 from gymnasium.spaces import Discrete, MultiBinary
 
+from assets.training import DEVICE, device_name, learn
 from utils.course import store
 from utils.data import minatar
-from utils.data.sequences import sample_windows
 from utils.evaluate import breakout, ladder
 from utils.world import Step
 from utils.worlds.planet import Config, PlaNet
@@ -28,46 +27,25 @@ UPDATES, BATCH, LENGTH, RATE, SEED = 20_000, 192, 10, 2e-3, 0
 
 
 def train(world: PlaNet, data: Step, generator: torch.Generator) -> float:
-    """The lesson's loop, with a learning rate that falls to a fiftieth. Returns seconds."""
-    adam = torch.optim.Adam(world.parameters(), RATE, eps=1e-5, fused=True)
-    falling = torch.optim.lr_scheduler.LinearLR(adam, 1.0, 0.02, UPDATES)
+    """By the lesson's own loss. Returns seconds."""
     about = dataclasses.asdict(CONFIG) | {"updates": UPDATES, "batch": BATCH, "length": LENGTH}
-    run, parts = (
+    return learn(
+        lambda batch: world.loss(batch, generator)[:2],
+        {"world": world},
+        torch.optim.Adam(world.parameters(), RATE, eps=1e-5, fused=True),
+        data,
+        generator,
         store.Run(RUNS, "breakout", about),
-        {"world": world, "adam": adam, "falling": falling},
+        **{"updates": UPDATES, "batch": BATCH, "length": LENGTH, "clip": 100.0},
     )
-    first, before = 0, 0.0
-    if (tree := run.load()) is not None:
-        first, before = tree["update"], tree["seconds"]
-        for name, part in parts.items():
-            part.load_state_dict(tree[name])
-        generator.set_state(tree["generator"])
-    begun = time.perf_counter()
-    for update in range(first, UPDATES):
-        loss, metrics, _ = world.loss(sample_windows(data, BATCH, LENGTH, generator), generator)
-        adam.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(world.parameters(), 100.0)
-        adam.step()
-        falling.step()
-        if update % 500 == 0:
-            shown = (f"{k} {v:.3g}" for k, v in metrics.items())
-            print(update, f"{time.perf_counter() - begun:.0f} s", *shown, flush=True)
-        if run.due(60) or update + 1 == UPDATES:
-            seconds = before + time.perf_counter() - begun
-            tree = {name: part.state_dict() for name, part in parts.items()}
-            tree |= {"update": update + 1, "seconds": seconds, "generator": generator.get_state()}
-            run.save(tree)
-    return tree["seconds"]
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(SEED)
-    generator, data = torch.Generator(device).manual_seed(SEED), minatar.load("breakout")
-    world = PlaNet(MultiBinary(minatar.SHAPE), Discrete(3), CONFIG).to(device)
-    seconds = train(world, Step(*(part.to(device) for part in data.train)), generator)
+    generator, data = torch.Generator(DEVICE).manual_seed(SEED), minatar.load("breakout")
+    world = PlaNet(MultiBinary(minatar.SHAPE), Discrete(3), CONFIG).to(DEVICE)
+    seconds = train(world, Step(*(part.to(DEVICE) for part in data.train)), generator)
     weights = {name: value.half().cpu() for name, value in world.state_dict().items()}
     store.save(PATH, {"config": dataclasses.asdict(CONFIG), "weights": weights})
     world.cpu().load_state_dict(weights)  # what is measured is what was stored
@@ -81,9 +59,8 @@ def main() -> None:
         subsets=test.subsets,
     )
     claims = {k: round(v, 4) for k, v in row.items() if isinstance(v, float) and k != "seconds"}
-    where = "1 CPU core (x86_64)" if device.type == "cpu" else torch.cuda.get_device_name()
     facts = {"command": "python -m assets.planet_breakout", "seconds": round(seconds)}
-    facts |= {"device": where, "seed": SEED, "stored as": "float16"}
+    facts |= {"device": device_name(), "seed": SEED, "stored as": "float16"}
     facts |= {"data": minatar.digest(data), "updates": UPDATES, "claims": claims}
     print(store.card(PATH, **facts))
 
