@@ -33,6 +33,21 @@ def test_frames_rewards_and_the_end(env):
     assert 0 <= total < 50  # a pole that hangs earns next to nothing
 
 
+def test_a_walker_feels_its_joints_and_renders_nothing(env):
+    walker = control.Control("walker", "walk", pixels=False)
+    walker.frame = None
+    seen, _ = walker.reset(seed=1)
+    again, _ = walker.reset(seed=1)
+    assert (seen.shape, seen.dtype) == ((24,), np.float32)
+    assert np.array_equal(seen, again)
+    assert walker.observation_space.contains(seen)
+    first, reward, *_ = walker.step(np.ones(6, np.float32))
+    assert not np.array_equal(first, seen)
+    assert 0 <= reward <= 2  # of two frames
+    walker.reset(seed=1)
+    assert np.array_equal(walker.step(np.full(6, 3.0, np.float32))[0], first)  # clipped
+
+
 def test_a_world_learns_from_its_pixels(env):
     config = Config(deter=12, stoch=5, hidden=10, units=10, layers=1, depth=2)
     envs = control.cartpole_swingup(1)
