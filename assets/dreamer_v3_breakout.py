@@ -28,7 +28,7 @@ PATH = Path(__file__).with_name("2.4_breakout.safetensors")
 RUNS = Path(__file__).parents[1] / "runs/2.4"
 CONFIG = Config(deter=256, hidden=128, stoch=16, classes=16, units=128)
 BEHAVIOUR = Behaviour(units=128, layers=2)
-UPDATES, BATCH, LENGTH, RATE, WARMUP, SEED = 2_800, 64, 16, 2e-3, 200, 0
+UPDATES, BATCH, LENGTH, RATE, WARMUP, SEED = 10_000, 64, 16, 1e-3, 500, 0
 
 
 def train(world: DreamerV3, behaviour: ActorCritic, data: Step) -> float:
