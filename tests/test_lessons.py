@@ -16,6 +16,7 @@ from utils.course.exercise import ROOT, Exercise, get, load
 from utils.course.lesson_file import CHECK, make, text_of
 from utils.course.mutants import prove
 
+torch.set_num_threads(1)  # the probes' tensors are small: a second thread costs more than it does
 SEEDS = (0, 1)
 MUTANTS = 8  # a fixed sample; `python -m utils mutants` runs all
 lessons = [pytest.param(id, marks=pytest.mark.lesson(id)) for id in all_lessons()]

@@ -1,6 +1,7 @@
 """Lesson 2.4: probes, named mistakes, right answers written differently, hints."""
 
 import contextlib
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -15,10 +16,8 @@ from utils.world import Step
 from utils.worlds import dreamer_v3, rssm
 
 LESSON = "2.4"
-B, T, A, S, K = 3, 6, 2, 3, 4  # rows, time, actions, latents, classes of the probes
-SPACE = Box(-2, 2, (3,), np.float32)
+B, T, A, D, S, K = 3, 6, 2, 6, 3, 4  # rows, time, actions, deter, latents, classes of the probes
 ACTIONS = {"discrete": Discrete(A), "continuous": Box(-1, 1, (A,), np.float32)}
-TINY = {"deter": 6, "hidden": 5, "stoch": S, "classes": K, "blocks": 2, "units": 6, "bins": 11}
 
 
 def normal(rng, *shape):
@@ -41,17 +40,99 @@ def spread(module, rng):
     return module
 
 
-def small_world(World, rng, **config):
-    """A world with random weights. Its options are such that none of them could be left out."""
-    odd = {"dyn": 0.7, "rep": 0.3, "horizon": 8, "unimix": 0.03, "free_nats": 0.8}
-    return spread(World(SPACE, ACTIONS["discrete"], dreamer_v3.Config(**TINY, **odd | config)), rng)
+def bare(World, **parts):
+    """A world that has only these parts, so that a check need not make its networks. None of its
+    options could be left out."""
+    world = World.__new__(World)
+    nn.Module.__init__(world)
+    odd = {"dyn": 0.7, "rep": 0.3, "horizon": 8, "free_nats": parts.pop("free_nats", 0.8)}
+    for name, part in ({"config": dreamer_v3.Config(**odd)} | parts).items():
+        setattr(world, name, part)
+    return world
+
+
+class Linear(nn.Linear):
+    """A map with random weights of a size at which they matter."""
+
+    def __init__(self, rng, inputs, outputs):
+        nn.Module.__init__(self)
+        self.weight = nn.Parameter(0.5 * normal(rng, outputs, inputs))
+        self.bias = nn.Parameter(0.5 * normal(rng, outputs))
+
+
+class Codec(Linear):
+    """A decoder of three numbers, as their tanh, and what its errors cost."""
+
+    def decode(self, features):
+        return self(features)
+
+    def loss(self, prediction, observation):
+        return (prediction - observation.tanh()).square().sum(-1)
+
+
+class SmallWorld(nn.Module):
+    """What actor and critic ask of a world, with nothing behind it but a few matrices."""
+
+    discount = 0.875
+
+    def __init__(self, rng):
+        super().__init__()
+        self.size = D + S * K
+        shapes = {"deter": (self.size + A, D), "stoch": (D, S * K), "heads": (self.size, 2)}
+        for name, shape in shapes.items():
+            self.register_parameter(name, nn.Parameter(0.5 * normal(rng, *shape)))
+
+    @property
+    def rssm(self):
+        return self
+
+    def noise(self, *batch, generator):
+        return torch.rand(*batch, S, generator=generator)
+
+    def features(self, state):
+        return torch.cat([state["deter"], state["stoch"].flatten(-2)], -1)
+
+    def imagine(self, state, action, noise):
+        deter = torch.tanh(torch.cat([self.features(state), action], -1) @ self.deter)
+        logits = (deter @ self.stoch).unflatten(-1, (S, K))
+        if noise is not None:
+            logits = logits * (2 * noise[..., None] - 1)
+        return {"deter": deter, "stoch": logits.softmax(-1)}
+
+    def predict(self, features):
+        reward, going_on = (features @ self.heads).unbind(-1)
+        return reward, self.discount * torch.sigmoid(going_on)
+
+
+class Cell(nn.Module):
+    """A recurrence in one matrix."""
+
+    def __init__(self, rng):
+        super().__init__()
+        self.size, self.weight = D, nn.Parameter(0.5 * normal(rng, D + S * K, D))
+
+    def forward(self, deter, stoch, inputs):
+        return torch.tanh(torch.cat([deter, stoch.flatten(1)], -1) @ self.weight + inputs)
+
+
+class Logits(nn.Module):
+    """A prior, or a posterior where something is seen."""
+
+    def __init__(self, rng):
+        super().__init__()
+        self.weight = nn.Parameter(normal(rng, D, S * K))
+
+    def forward(self, deter, inputs=0.0):
+        return deter @ self.weight + inputs
 
 
 def small_agent(ActorCritic, rng, features, kind="discrete", **config):
-    """An actor-critic with random weights, its slow critic unlike its critic."""
+    """An actor-critic with random weights, its slow critic unlike its critic, and small bins."""
     options = {"units": 6, "layers": 1, "bins": 11, "horizon": 4, "lam": 0.8, "entropy": 0.2}
     config = actor_critic.Config(**options | config)
-    return spread(ActorCritic(features, ACTIONS[kind], config), rng)
+    agent = spread(ActorCritic(features, ACTIONS[kind], config), rng)
+    agent.two_hot.bins = torch.linspace(-15, 15, 11)
+    return agent
 
 
 def windows(rng):
@@ -68,7 +149,7 @@ def windows(rng):
 def states_of(rng, *batch):
     """Leaves: a random deterministic part, and latents that are nearly one-hot."""
     latent = (3 * normal(rng, *batch, S, K)).softmax(-1)
-    return {"deter": leaf(normal(rng, *batch, TINY["deter"])), "stoch": leaf(latent)}
+    return {"deter": leaf(normal(rng, *batch, D)), "stoch": leaf(latent)}
 
 
 def answered(value, *parts):
@@ -577,8 +658,9 @@ UNMIXED = """    kls = []
     alternatives=(kl_by_maximum, kl_by_where),
 )
 def _(DreamerV3, rng):
-    free = float(rng.uniform(0.6, 1.2))
-    world, found = small_world(DreamerV3, rng, free_nats=free, unimix=0.01), {}
+    free, found = float(rng.uniform(0.6, 1.2)), {}
+    recurrence = SimpleNamespace(latent=rssm.Categoricals(S, K, 0.01))
+    world = bare(DreamerV3, rssm=recurrence, free_nats=free)
     prior = leaf(normal(rng, B, T, S * K))
     # From equal to far apart, so that some steps are free and some are not.
     far = torch.linspace(0.0, 3.0, B * T).view(B, T, 1)
@@ -723,10 +805,14 @@ SCALED = """        "dynamics": self.config.dyn * dyn,
     alternatives=(objective_by_terms,),
 )
 def _(DreamerV3, rng):
-    world = small_world(DreamerV3, rng)
+    prior, latent = Linear(rng, D, S * K), rssm.Categoricals(S, K, 0.03)
+    size, head = D + S * K, two_hot.TwoHot(11)
+    heads = {"reward": Linear(rng, size, 11), "cont": Linear(rng, size, 1)}
+    parts = {"codec": Codec(rng, size, 3), "two_hot": head, **heads}
+    world = bare(DreamerV3, rssm=SimpleNamespace(prior=prior, latent=latent), **parts)
     batch, states = windows(rng), states_of(rng, B, T)
     far = torch.linspace(0.0, 2.0, B * T).view(B, T, 1)
-    near = world.rssm.prior(states["deter"]).detach()
+    near = prior(states["deter"]).detach()
     posterior = leaf(near + far * normal(rng, B, T, S * K))
     loss, parts = answered(world.objective(batch, states, posterior), "the loss", "the parts")
     names = ("reconstruction", "reward", "continuation", "dynamics", "representation")
@@ -736,11 +822,11 @@ def _(DreamerV3, rng):
     found["a part hangs on the graph"] = any(part.requires_grad for part in parts.values())
     return found | gradients(
         loss,
-        prior=list(world.rssm.prior.parameters()),
+        prior=list(prior.parameters()),
         posterior=[posterior],
         reward_head=list(world.reward.parameters()),
         continuation_head=list(world.cont.parameters()),
-        decoder=list(world.codec.decoder.parameters()),
+        decoder=list(world.codec.parameters()),
         deterministic_states=[states["deter"]],
         stochastic_states=[states["stoch"]],
     )
@@ -1303,16 +1389,14 @@ REMEMBER = '    deter = self.cell(state["deter"], state["stoch"], action)\n'
     alternatives=(recur_by_mask,),
 )
 def _(RSSM, rng):
-    world = small_world(dreamer_v3.DreamerV3, rng)
-    parts = {"prior": world.rssm.prior, "posterior": world.rssm.posterior}
-    model = RSSM(world.rssm.cell, **parts, latent=world.rssm.latent)
+    latent = rssm.Categoricals(S, K, 0.03)
+    model = RSSM(Cell(rng), Logits(rng), Logits(rng), latent)
     state, found = states_of(rng, 4), {}
     for first in ([0, 1, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]):
         first = torch.tensor(first, dtype=torch.bool)
         noise = None if first.all() else uniform(rng, 4, S)
-        action = model.cell.inputs(normal(rng, 4, A) * ~first[:, None])
-        embed = model.posterior.inputs(normal(rng, 4, world.codec.size))
-        after, logits = model.recur(state, embed, action, first, noise)
+        action, embed = normal(rng, 4, D) * ~first[:, None], normal(rng, 4, S * K)
+        after, logits = answered(model.recur(state, embed, action, first, noise), "state", "logits")
         name = f"{first.sum()} of 4 rows begin"
         found |= {f"deter, {name}": after["deter"], f"logits, {name}": logits}
         found[f"stoch, {name}"] = after["stoch"]
@@ -1422,12 +1506,12 @@ THROUGH = """    starts = {name: value.detach() for name, value in starts.items(
 )
 def _(ActorCritic, rng):
     found, seed = {}, int(rng.integers(2**31))
-    for kind, space in ACTIONS.items():
-        config = dreamer_v3.Config(**TINY)
-        world = spread(dreamer_v3.DreamerV3(SPACE, space, config), rng)
+    for kind in ACTIONS:
+        world = SmallWorld(rng)
         agent = small_agent(ActorCritic, rng, world.size, kind)
         starts, generator = states_of(rng, 5), torch.Generator().manual_seed(seed)
-        features, actions = agent.imagine(world, starts, generator)
+        dream = agent.imagine(world, starts, generator)
+        features, actions = answered(dream, "features", "actions")
         found |= {f"actions, {kind}": actions, f"features, {kind}": features}
         found[f"features hang on a graph, {kind}"] = features.requires_grad
         found[f"nobody can learn from these features, {kind}"] = features.is_inference()
@@ -1588,12 +1672,14 @@ PARTS = (
 )
 def _(ActorCritic, rng):
     found, seed = {}, int(rng.integers(2**31))
-    world = small_world(dreamer_v3.DreamerV3, rng)
+    world = SmallWorld(rng)
     agent = small_agent(ActorCritic, rng, world.size, replay_value=0.4, slow_rate=0.2)
-    nn.init.constant_(world.reward[-1].bias, 0.0)
+    agent.range.low.fill_(-2.0)  # so that advantages are scaled
+    agent.range.high.fill_(3.0)
     states, generator = states_of(rng, B, T), torch.Generator().manual_seed(seed)
     for call in (1, 2):  # the slow critic and the range of returns remember
-        loss, metrics = agent.loss(world, states, windows(rng), generator)
+        losses = agent.loss(world, states, windows(rng), generator)
+        loss, metrics = answered(losses, "the loss", "the metrics")
         names = ("return", "range", "actor", "critic", "replay value")
         found |= {f"{name}, call {call}": metrics[name] for name in names}
         found[f"loss, call {call}"] = loss
