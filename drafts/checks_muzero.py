@@ -13,7 +13,10 @@ from utils.world import Dreamt, Spec
 from utils.worlds import muzero
 
 LESSON = "3.1"
-B, N, A, K, D = 3, 6, 4, 4, 5  # trees, nodes, actions, unrolled steps, latent features
+NO_GRADIENT = "what is detached is made of data, which has no gradient"
+TWO_AXES = "there are two axes: axis 1 is the last"
+LOW, HIGH = "latent.amin(-1, keepdim=True)", "latent.amax(-1, keepdim=True)"
+B, N, A, K, D = 3, 6, 4, 6, 5  # trees, nodes, actions, unrolled steps, latent features
 
 
 def normal(rng, *shape):
@@ -92,15 +95,17 @@ def exploration_by_edges(prior, visits, node_visits):
         Mistake("the prior is left out", "return prior * rate", "return rate"),
     ),
     alternatives=(exploration_by_edges,),
+    rtol=1e-7,
+    atol=1e-9,
 )
 def _(exploration, rng):
-    prior = normal(rng, B, N, A).softmax(-1)
-    visits = counts(rng, 6, B, N, A)
-    often = 1e5 * uniform(rng, 2)  # where the logarithm counts
+    prior = normal(rng, B, N, A).double().softmax(-1)  # to see the 1 beside c2
+    visits = counts(rng, 6, B, N, A).double()
+    often = 1e5 * uniform(rng, 2).double()  # where the logarithm counts
     return {
         "bonus": exploration(prior, visits, visits.sum(-1) + 1),
         "bonus of often visited nodes": exploration(prior[0, :2], visits[0, :2], often),
-        "bonus in a node not visited": exploration(prior[0], visits[0], torch.zeros(N)),
+        "bonus in a node not visited": exploration(prior[0], visits[0], torch.zeros(N).double()),
     }
 
 
@@ -158,6 +163,11 @@ def normalise_by_tree_in_loops(q, visits, value):
         ),
     ),
     alternatives=(normalise_by_tree_in_loops,),
+    equivalents={
+        "return torch.where(tried, (q - low) / (high - low).clamp(min=1e-08), 0.0) -> "
+        "return torch.where(tried, (q - low) / (high - low).clamp(min=1.1000000000000001e-08), "
+        "0.0)": "how small a range still counts is not asked, only that an empty one gives 0",
+    },
 )
 def _(normalise_by_tree, rng):
     q, visits = 3 * normal(rng, B, N, A) + 1, counts(rng, 3, B, N, A)
@@ -391,6 +401,10 @@ def add_root_noise_by_interpolation(logits, noise, fraction=0.25):
         ),
     ),
     alternatives=(add_root_noise_by_interpolation,),
+    equivalents={
+        "mixed = (1 - fraction) * logits.softmax(-1) + fraction * noise -> "
+        "mixed = (1 - fraction) * logits.softmax(1) + fraction * noise": TWO_AXES,
+    },
 )
 def _(add_root_noise, rng):
     logits, noise = normal(rng, B, A), normal(rng, B, A).softmax(-1)
@@ -451,6 +465,10 @@ def scaled_by_rows(self, latent):
         ),
     ),
     alternatives=(scaled_by_rows,),
+    equivalents={
+        f"low, high = ({LOW}, {HIGH}) -> low, high = ({LOW.replace('-1', '1')}, {HIGH})": TWO_AXES,
+        f"low, high = ({LOW}, {HIGH}) -> low, high = ({LOW}, {HIGH.replace('-1', '1')})": TWO_AXES,
+    },
 )
 def _(World, rng):
     world = small_world(World, rng)
@@ -817,6 +835,33 @@ def loss_by_rows(self, rows, generator=None):
         ),
     ),
     alternatives=(loss_by_rows,),
+    equivalents={
+        f"{line} -> {changed}": NO_GRADIENT
+        for line, changed in (
+            (
+                "inside = rows.first[:, 1:].cumsum(1) == 0",
+                "inside = (rows.first[:, 1:].cumsum(1) == 0).detach()",
+            ),
+            (
+                "inside = torch.cat([torch.ones_like(inside[:, :1]), inside], 1)",
+                "inside = torch.cat([torch.ones_like(inside[:, :1]), inside], 1).detach()",
+            ),
+            (
+                "over = (rows.terminated & inside).cumsum(1) > 0",
+                "over = ((rows.terminated & inside).cumsum(1) > 0).detach()",
+            ),
+            *(
+                (line, f"{line}.detach()")
+                for line in (
+                    "counts = (inside | over).to(rows.reward.dtype)",
+                    "action = torch.where(inside[..., None], rows.action, "
+                    "random_actions(rows.action, generator))",
+                    "value_target = self.to_support(rows.value.masked_fill(over | ~inside, 0.0))",
+                    "reward_target = self.to_support(rows.reward.masked_fill(~inside, 0.0)[:, 1:])",
+                )
+            ),
+        )
+    },
 )
 def _(World, rng):
     world, rows = small_world(World, rng, value_weight=0.3), played(rng, 7)
@@ -836,4 +881,7 @@ def _(World, rng):
         found[f"gradient of the {name}"] = getattr(world, name)[0].weight.grad
     for name in ("to_policy", "to_value", "to_reward"):
         found[f"gradient of {name}"] = getattr(world, name).weight.grad
+    kept = [*parts.values(), starts["latent"]]
+    free = torch.tensor([float(not v.requires_grad) for v in kept])
+    found["parts and states cut off from the graph"] = free
     return {"loss": loss, **found, "states of row 0": starts["latent"]}
