@@ -145,6 +145,7 @@ diagram(
 # | the actor's look at dreamt states | nothing said | gradient stopped | as the code |
 # | action | tanh of a Gaussian | mean within 5, deviation starts at 5 | the code's; deviation starts at 0.5 in quick |
 # | noise on actions, to explore | N(0, 0.3) | the same | the same |
+# | start of weights | not said | Glorot | as torch does |
 # | acting when judged | not said | the likeliest of 100 samples | the tanh of the mean |
 # | dreams start from | every filtered state | every one | every one in full; 64 of them in quick |
 # | learning rates: world, value, actor | 6e-4, 8e-5, 8e-5 | the same | the same in full; 2e-3, 2e-3, 5e-4 in quick |
@@ -802,8 +803,8 @@ plt.show()
 # | continuation | predicted | weight 5, target γ (1 - terminal) | the same |
 # | reward | tanh of it, unit Gaussian | the same | as it is, unit Gaussian |
 # | pictures | unit Gaussian, ELU | the same, first layer 48 channels | ReLU, shared with PlaNet |
-# | cells of 0 and 1 | none | none | Bernoulli |
-# | start of weights | not said | Glorot | recurrence as DreamerV3's, the rest as torch does |
+# | cells of 0 and 1 | none | none | Bernoulli, logits count from -3 |
+# | start of weights | not said | Glorot, biases 0 | the same (a matrix that is split here: each part by itself) |
 # | actor | ρ REINFORCE + (1 - ρ) dynamics + η entropy | for discrete actions REINFORCE alone; `both` mixes in a tenth of dynamics, and then differentiates the action inside log π too | `mix` is the share of dynamics, 0 on CartPole; the action is a number |
 # | baseline | the critic | the slow critic, whatever `slow_baseline` says: nothing reads it | the slow critic |
 # | advantage | return minus value | $R_{t+1} - v_t$: return and value count different rewards | the same; a baseline may be anything that the action does not change |

@@ -145,3 +145,14 @@ def test_cells_are_bernoulli_variables():
     loss = world.codec.loss(torch.zeros(3, 50), bits)
     assert loss.tolist() == pytest.approx([50 * np.log(2)] * 3)
     close(world.codec.expected(torch.full((3, 50), 30.0)), torch.ones(3, 5, 5, 2))
+    torch.nn.init.zeros_(world.codec.decoder[-1].weight)
+    close(world.codec.decode(torch.zeros(3, world.size)), torch.full((3, 50), -3.0))
+
+
+def test_weights_start_as_keras_starts_them():
+    world = made(config=replace(TINY, deter=100, hidden=60))
+    weight, bias = world.rssm.cell.gates.weight, world.rssm.cell.gates.bias
+    assert weight.shape == (300, 160)
+    assert weight.var().item() == pytest.approx(2 / 460, rel=0.05)
+    assert weight.abs().max().item() == pytest.approx((6 / 460) ** 0.5, rel=0.01)
+    assert bias.abs().max() == 0

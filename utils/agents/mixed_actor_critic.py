@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from utils.agents.pathwise_actor_critic import Returns, dream_weights, lambda_return
+from utils.nn.glorot import glorot
 from utils.nn.one_hot import draw, straight_through
 from utils.nn.random import uniform
 from utils.world import Policy, State, Step, frozen
@@ -67,6 +68,7 @@ class MixedActorCritic(nn.Module):
         units, layers = config.units, config.layers
         self.actor = dense(features, units, layers, int(action_space.n))
         self.critic = dense(features, units, layers, 1)
+        glorot(self)
         self.slow = copy.deepcopy(self.critic).requires_grad_(False)
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
 

@@ -6,7 +6,6 @@ The code followed is danijar/dreamerv2 at `07d906e`, with the settings for Atari
 
 | official | here | why |
 |---|---|---|
-| weights start uniform (Glorot), biases at 0 | recurrence as DreamerV3, else as torch | shared |
 | convolutions with ELU | with ReLU, as in PlaNet | shared |
 | vectors cost half their squared error | divided by `noise` squared, as in PlaNet | shared |
 | rewards are squashed by tanh | as they are | ours are small |
@@ -27,6 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from utils.nn.codec import is_image
+from utils.nn.glorot import glorot
 from utils.nn.mlp import Linear
 from utils.world import Dreamt, Spec, State, Step
 from utils.worlds import rssm
@@ -77,7 +77,11 @@ class Categoricals(rssm.Categoricals):
 
 
 class Bits(Vectors):
-    """Cells that are 0 or 1: independent Bernoulli variables."""
+    """Cells that are 0 or 1: independent Bernoulli variables. They are rarely 1, so logits count
+    from -3: from 0, a thousand updates go by before anything else is learned."""
+
+    def decode(self, features: Float[Tensor, "*batch F"]) -> Float[Tensor, "*batch O"]:
+        return self.decoder(features) - 3
 
     def loss(
         self, prediction: Float[Tensor, "*batch O"], observation: Tensor
@@ -174,6 +178,7 @@ class DreamerV2(nn.Module):
         self.reward = dense(size, config.units, config.layers, 1)
         self.cont = dense(size, config.units, config.layers, 1)
         self.size = size  # F
+        glorot(self)
 
     @property
     def discount(self) -> float:
