@@ -1232,7 +1232,7 @@ held = cart_pole.record(200, 100, torch.Generator().manual_seed(seed + 1000))
 pushes, held = (data._replace(observation=10 * data.observation) for data in (pushes, held))
 cart, _ = agent(carts(1, seen=(0, 2)))
 optimiser = LaProp(cart.parameters(), RATE, warmup=50)
-updates = lesson.pick(smoke=3, quick=150, evidence=600 if main else 3)
+updates = lesson.pick(smoke=3, quick=150, evidence=300 if main else 3)
 falling = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.02, updates)
 for _ in progress(range(updates), "world alone"):
     loss, parts, _ = cart.loss(sample_windows(pushes, 32, 20, generator), generator)
