@@ -73,7 +73,7 @@ from utils.nn.one_hot import draw
 from utils.world import Rollout, State, Step, World, frozen, interact, rollout, rows, stream, take
 from utils.worlds import dreamer_v1, dreamer_v2, planet
 
-lesson = begin("2.3", PROFILE, seeds=8)
+lesson = begin("2.3", PROFILE, seeds=5)
 seed = lesson.seeds[0]
 torch.set_num_threads(1)  # the tensors are small: a second thread costs more than it does
 generator = torch.Generator().manual_seed(seed)
@@ -145,7 +145,7 @@ diagram(
 # | the actor's look at dreamt states | nothing said | gradient stopped | as the code |
 # | action | tanh of a Gaussian | mean within 5, deviation starts at 5 | the code's; deviation starts at 0.5 in quick |
 # | noise on actions, to explore | N(0, 0.3) | the same | the same |
-# | start of weights | not said | Glorot | as torch does |
+# | start of weights | not said | Glorot, biases 0; the GRU's memory orthogonal | Glorot, biases 0; the GRU as torch does |
 # | acting when judged | not said | the likeliest of 100 samples | the tanh of the mean |
 # | dreams start from | every filtered state | every one | every one in full; 64 of them in quick |
 # | learning rates: world, value, actor | 6e-4, 8e-5, 8e-5 | the same | the same in full; 2e-3, 2e-3, 5e-4 in quick |
@@ -532,7 +532,7 @@ else:
     small = {"units": 64, "actor_layers": 2, "critic_layers": 2, "discount": 0.97, "init_std": 0.5}
     sizes, rates = pathwise_actor_critic.Config(**small), (2e-3, 2e-3, 5e-4)
 rounds, first_updates, updates = lesson.pick(
-    smoke=(1, 2, 2), quick=(12, 300, 150), full=(95, 500, 100)
+    smoke=(1, 2, 2), quick=(11, 300, 150), full=(95, 500, 100)
 )
 batch, length, dreams = lesson.pick(smoke=(2, 4, 4), quick=(8, 16, 64), full=(50, 50, 2500))
 luck = torch.Generator(device).manual_seed(seed)

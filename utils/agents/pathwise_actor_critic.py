@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from utils.nn.glorot import glorot
 from utils.nn.random import normal
 from utils.world import Policy, Rollout, State, World, frozen, rollout
 from utils.worlds.planet import dense
@@ -128,6 +129,7 @@ class PathwiseActorCritic(nn.Module):
         self.choice = choice(gym.spaces.flatdim(action_space), config.init_std)
         self.actor = dense(features, config.units, config.actor_layers, self.choice.outputs)
         self.critic = dense(features, config.units, config.critic_layers, 1)
+        glorot(self)
 
     def policy(self, world: World, explore: bool = True) -> Policy:
         """Acts on states of the world: samples and adds noise to explore, or takes the mean."""

@@ -3,8 +3,8 @@
 
 The code followed is danijar/dreamer at `56d4d44`. Actor and critic:
 `utils/agents/pathwise_actor_critic.py`. The recurrence, its Gaussians, encoder and decoder are
-those of `utils/worlds/planet.py`; what differs is below: sizes, the weight of the reward, and over
-what the free nats are averaged.
+those of `utils/worlds/planet.py`; what differs is below: sizes, how weights start, the weight of
+the reward, and over what the free nats are averaged.
 
 Shape key: B batch, T time, L numbers that say where the latents lie and how far they spread.
 """
@@ -13,9 +13,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import gymnasium as gym
 from jaxtyping import Float
 from torch import Tensor
 
+from utils.nn.glorot import glorot
 from utils.world import State, Step
 from utils.worlds import planet
 
@@ -36,6 +38,12 @@ SMALL = Config(  # a laptop's, for rewards of about 1
 
 class DreamerV1(planet.PlaNet):
     """The world model. State: `deter` [B, D] and `stoch` [B, Z]."""
+
+    def __init__(
+        self, observation_space: gym.Space, action_space: gym.Space, config: Config
+    ) -> None:
+        super().__init__(observation_space, action_space, config)
+        glorot(self)
 
     def objective(
         self, batch: Step, states: State, posterior: Float[Tensor, "B T L"]
