@@ -90,6 +90,16 @@ def test_inverse_is_exact():
     torch.testing.assert_close(found, x, rtol=2e-6, atol=0)
 
 
+@pytest.mark.parametrize("squash", [True, False])
+def test_numbers_come_back_from_their_distribution(squash):
+    world = MuZero(MultiBinary(4), Discrete(2), Config(latent=4, units=4, support=3, squash=squash))
+    x = torch.tensor([-2.7, -1.0, -0.25, 0.0, 1.0, 1.5])
+    distribution = world.to_support(x)
+    torch.testing.assert_close(world.from_support(distribution.log()), x, rtol=1e-5, atol=1e-6)
+    certain = (distribution == 1).any(-1).tolist()
+    assert certain == [False, not squash, False, True, not squash, False]
+
+
 def episode(data, extra):
     """The official episode as one window, and rows of another episode after it."""
     reward = torch.cat([data["c0/in/reward_history"], torch.ones(extra)])[None]

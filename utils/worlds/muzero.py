@@ -103,6 +103,7 @@ class Config:
     units: int = 128
     layers: int = 1  # hidden layers of each network
     support: int = 300  # S: values up to h^-1(S), about 59,000
+    squash: bool = True  # by h; False in board games, whose values lie between -1 and 1
     value_weight: float = 0.25
 
 
@@ -166,13 +167,15 @@ class MuZero(nn.Module):
     # ---- numbers as distributions
 
     def to_support(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape V"]:
-        """The distribution over `self.atoms` (-S, ..., S) whose mean is `value_transform(x)`: all
-        of it on the two atoms beside that. Beyond the ends it is all on the last atom."""
-        return two_hot(value_transform(x), self.atoms)
+        """The distribution over `self.atoms` (-S, ..., S) whose mean is `value_transform(x)`, or x
+        if `config.squash` is False: all of it on the two atoms beside that. Beyond the ends it is
+        all on the last atom."""
+        return two_hot(value_transform(x) if self.config.squash else x, self.atoms)
 
     def from_support(self, logits: Float[Tensor, "*shape V"]) -> Float[Tensor, "*shape"]:
-        """The number that logits stand for: the mean atom, transformed back."""
-        return inverse_transform(logits.softmax(-1) @ self.atoms)
+        """The number that logits stand for: the mean atom, transformed back by h^-1."""
+        mean = logits.softmax(-1) @ self.atoms
+        return inverse_transform(mean) if self.config.squash else mean
 
     # ---- the protocol
 
