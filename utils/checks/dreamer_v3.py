@@ -3,9 +3,7 @@
 import contextlib
 from types import SimpleNamespace
 
-import numpy as np
 import torch
-from gymnasium.spaces import Box, Discrete
 from torch import nn
 from torch.nn import functional as F
 
@@ -17,7 +15,6 @@ from utils.worlds import dreamer_v3, rssm
 
 LESSON = "2.4"
 B, T, A, D, S, K = 3, 6, 2, 6, 3, 4  # rows, time, actions, deter, latents, classes of the probes
-ACTIONS = {"discrete": Discrete(A), "continuous": Box(-1, 1, (A,), np.float32)}
 
 
 def normal(rng, *shape):
@@ -32,23 +29,13 @@ def leaf(tensor):
     return tensor.clone().requires_grad_()
 
 
-def spread(module, rng):
-    """The module with weights of a size at which everything in it matters."""
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.copy_(0.5 * normal(rng, *parameter.shape))
+def bare(kind, **parts):
+    """A module that has only these parts, so that a check need not make its networks."""
+    module = kind.__new__(kind)
+    nn.Module.__init__(module)
+    for name, part in parts.items():
+        setattr(module, name, part)
     return module
-
-
-def bare(World, **parts):
-    """A world that has only these parts, so that a check need not make its networks. None of its
-    options could be left out."""
-    world = World.__new__(World)
-    nn.Module.__init__(world)
-    odd = {"dyn": 0.7, "rep": 0.3, "horizon": 8, "free_nats": parts.pop("free_nats", 0.8)}
-    for name, part in ({"config": dreamer_v3.Config(**odd)} | parts).items():
-        setattr(world, name, part)
-    return world
 
 
 class Linear(nn.Linear):
@@ -127,10 +114,16 @@ class Logits(nn.Module):
 
 
 def small_agent(ActorCritic, rng, features, kind="discrete", **config):
-    """An actor-critic with random weights, its slow critic unlike its critic, and small bins."""
-    options = {"units": 6, "layers": 1, "bins": 11, "horizon": 4, "lam": 0.8, "entropy": 0.2}
-    config = actor_critic.Config(**options | config)
-    agent = spread(ActorCritic(features, ACTIONS[kind], config), rng)
+    """An actor-critic whose networks are single layers, the slow critic unlike the critic."""
+    agent = bare(ActorCritic)
+    options = {"horizon": 4, "lam": 0.8, "entropy": 0.2, "bins": 11}
+    agent.config = actor_critic.Config(**options | config)
+    choices = {"discrete": actor_critic.Categorical, "continuous": actor_critic.BoundedNormal}
+    agent.choice = choices[kind](A)
+    agent.actor = Linear(rng, features, agent.choice.outputs)
+    agent.critic, agent.slow = Linear(rng, features, 11), Linear(rng, features, 11)
+    agent.slow.requires_grad_(False)
+    agent.two_hot, agent.range = two_hot.TwoHot(11), actor_critic.ReturnRange()
     agent.two_hot.bins = torch.linspace(-15, 15, 11)
     return agent
 
@@ -163,15 +156,16 @@ def answered(value, *parts):
 
 def gradients(loss, **groups):
     """The gradient of a loss at each group of leaves; zeros where none arrives."""
-    found, loss = {}, loss.sum()  # the shape is compared elsewhere
-    for name, leaves in groups.items():
-        back = [None] * len(leaves)
-        if loss.requires_grad:
-            back = torch.autograd.grad(loss, leaves, retain_graph=True, allow_unused=True)
-        given = zip(leaves, back, strict=True)
-        flat = [(torch.zeros_like(v) if g is None else g).flatten() for v, g in given]
-        found[f"gradient at the {name.replace('_', ' ')}"] = torch.cat(flat)
-    return found
+    loss, leaves = loss.sum(), [leaf for group in groups.values() for leaf in group]
+    back = [None] * len(leaves)  # the shape of the loss is compared elsewhere
+    if loss.requires_grad:
+        back = torch.autograd.grad(loss, leaves, retain_graph=True, allow_unused=True)
+    given = zip(leaves, back, strict=True)
+    flat = iter([(torch.zeros_like(v) if g is None else g).flatten() for v, g in given])
+    return {
+        f"gradient at the {name.replace('_', ' ')}": torch.cat([next(flat) for _ in group])
+        for name, group in groups.items()
+    }
 
 
 # 2.4.1 ------------------------------------------------------------------------------------------
@@ -660,7 +654,8 @@ UNMIXED = """    kls = []
 def _(DreamerV3, rng):
     free, found = float(rng.uniform(0.6, 1.2)), {}
     recurrence = SimpleNamespace(latent=rssm.Categoricals(S, K, 0.01))
-    world = bare(DreamerV3, rssm=recurrence, free_nats=free)
+    config = dreamer_v3.Config(free_nats=free, dyn=0.7, rep=0.3)
+    world = bare(DreamerV3, rssm=recurrence, config=config)
     prior = leaf(normal(rng, B, T, S * K))
     # From equal to far apart, so that some steps are free and some are not.
     far = torch.linspace(0.0, 3.0, B * T).view(B, T, 1)
@@ -808,7 +803,8 @@ def _(DreamerV3, rng):
     prior, latent = Linear(rng, D, S * K), rssm.Categoricals(S, K, 0.03)
     size, head = D + S * K, two_hot.TwoHot(11)
     heads = {"reward": Linear(rng, size, 11), "cont": Linear(rng, size, 1)}
-    parts = {"codec": Codec(rng, size, 3), "two_hot": head, **heads}
+    config = dreamer_v3.Config(free_nats=0.8, dyn=0.7, rep=0.3, horizon=8)
+    parts = {"codec": Codec(rng, size, 3), "two_hot": head, "config": config, **heads}
     world = bare(DreamerV3, rssm=SimpleNamespace(prior=prior, latent=latent), **parts)
     batch, states = windows(rng), states_of(rng, B, T)
     far = torch.linspace(0.0, 2.0, B * T).view(B, T, 1)
@@ -1171,7 +1167,7 @@ def actor_loss_by_parts(self, outputs, action, advantage, weight):
 )
 def _(ActorCritic, rng):
     found, (N, H) = {}, (4, 3)
-    for kind in ACTIONS:
+    for kind in ("discrete", "continuous"):
         agent = small_agent(ActorCritic, rng, 4, kind, entropy=float(rng.uniform(0.1, 0.5)))
         outputs = leaf(normal(rng, N, H, agent.choice.outputs))
         action = normal(rng, N, H, A)
@@ -1506,7 +1502,7 @@ THROUGH = """    starts = {name: value.detach() for name, value in starts.items(
 )
 def _(ActorCritic, rng):
     found, seed = {}, int(rng.integers(2**31))
-    for kind in ACTIONS:
+    for kind in ("discrete", "continuous"):
         world = SmallWorld(rng)
         agent = small_agent(ActorCritic, rng, world.size, kind)
         starts, generator = states_of(rng, 5), torch.Generator().manual_seed(seed)
