@@ -8,9 +8,12 @@ run on it with synchronisation made an error.
 import numpy as np
 import pytest
 import torch
-from gymnasium.spaces import Box, Discrete
+from gymnasium.spaces import Box, Discrete, MultiBinary
 
+from utils.agents import actor_critic
+from utils.nn.laprop import LaProp
 from utils.world import Step
+from utils.worlds import dreamer_v3
 from utils.worlds.vmc import VMC, CellVAE, ConvVAE, Direct, VMCConfig
 
 PIXELS, CELLS, LINE = (
@@ -50,7 +53,28 @@ def vmc(vision, space, config):
                 yield world.vision.loss(batch.observation[:, 0])[0]
             yield world.loss(batch)[0]
 
-        return world, losses
+        return world, losses, torch.optim.Adam
+
+    return make
+
+
+def dreamer(space, actions):
+    """World, actor and critic of DreamerV3 at once."""
+    sizes = {"deter": 16, "hidden": 8, "stoch": 2, "classes": 4, "blocks": 4, "bins": 21}
+
+    def make():
+        config = dreamer_v3.Config(**sizes, units=8, depth=2)
+        world = dreamer_v3.DreamerV3(space, actions, config)
+        config = actor_critic.Config(units=8, layers=2, bins=21, horizon=3)
+        behaviour = actor_critic.ActorCritic(world.size, actions, config)
+
+        def losses():
+            batch = windows(space, world.spec.action_size, next(world.parameters()).device)
+            states, posterior = world.filter(batch)
+            model, _ = world.objective(batch, states, posterior)
+            yield model + behaviour.loss(world, states, batch)[0]
+
+        return torch.nn.ModuleList([world, behaviour]), losses, LaProp
 
     return make
 
@@ -62,18 +86,21 @@ CASES = {
     ),
     "vmc of cells": vmc(lambda: CellVAE(CELLS, 4, 8), CELLS, SMALL),
     "vmc of vectors": vmc(lambda: Direct(LINE), LINE, SMALL),
+    "dreamer of pixels": dreamer(PIXELS, Discrete(3)),
+    "dreamer of cells": dreamer(MultiBinary((10, 10, 4)), Discrete(3)),
+    "dreamer of vectors": dreamer(LINE, Box(-1, 1, (2,))),
 }
 
 
 def train_step(make, device):
-    world, losses = make()
-    world.to(device)
-    adam = torch.optim.Adam(world.parameters(), 1e-3)
+    modules, losses, kind = make()
+    modules.to(device)
+    optimiser = kind([p for p in modules.parameters() if p.requires_grad], 1e-3)
     for loss in losses():
-        adam.zero_grad()
+        optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_value_(world.parameters(), 1.0)
-        adam.step()
+        torch.nn.utils.clip_grad_value_(modules.parameters(), 1.0)
+        optimiser.step()
     return loss
 
 
@@ -99,7 +126,7 @@ def test_a_step_that_asks_is_found():
 
     def make():
         world = Asks(Direct(LINE), Discrete(3), SMALL)
-        return world, lambda: iter([world.loss(windows(LINE, 3, "meta"))[0]])
+        return world, lambda: iter([world.loss(windows(LINE, 3, "meta"))[0]]), torch.optim.Adam
 
     with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
         train_step(make, "meta")

@@ -17,8 +17,9 @@ long the peer takes.
   vectors the two have the same parameters to the unit. Its frames go through 5x5 convolutions at
   full resolution and pooling, as the official default's: far more arithmetic than ours.
 - NM512 and sheeprl have those of 2023: a dense GRU, layer norm, Adam, no critic's loss on replay.
-  The duel is held at the same number of parameters (1 % or less apart), which makes our
-  deterministic state, and on frames the layers in the recurrence, larger than theirs.
+  The duel is held at the same number of parameters (1 % or less apart), with deterministic state,
+  latents and convolutions of their sizes: our recurrence has more layers but two blocks, and the
+  width of its layers makes up the number.
 """
 
 from __future__ import annotations
@@ -270,9 +271,9 @@ def ours(work: str, **sizes) -> Agent:
 PEERS = {"nm512": nm512, "sheeprl": sheeprl, "r2dreamer": r2dreamer}
 EQUAL = {  # our sizes with the parameters of the designs of 2023, and of today
     "2023": {
-        "small": {"deter": 160},
-        "vectors": {"deter": 320},
-        "frames": {"deter": 896, "hidden": 192, "depth": 16, "mults": (1, 2, 4, 8)},
+        "small": {"deter": 128, "hidden": 68, "blocks": 2},
+        "vectors": {"deter": 256, "hidden": 136, "blocks": 2},
+        "frames": {"deter": 512, "hidden": 224, "blocks": 2, "depth": 16, "mults": (1, 2, 4, 8)},
     },
     "head": {
         "small": {"deter": 128},
