@@ -1560,9 +1560,9 @@ PARTS = (
     minutes=20,
     gradients=True,
     hints=(
-        "Where every step pays 1 for ever, what is the return, if gamma is 1 - 1/333? What does "
-        "this loss make of it?",
-        "It is that of gamma squared. Where does the second gamma come from?",
+        "A world that pays 1 in every step for ever is worth 1 / (1 - gamma). What does this loss "
+        "make of it?",
+        "1 / (1 - gamma^2), about half. Where does the second gamma come from?",
         "world.predict gives a discount, not a probability: what the continuation head learned is "
         "gamma (1 - terminated).",
     ),
