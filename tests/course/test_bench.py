@@ -41,6 +41,26 @@ def test_benches_run(calls):
         call()
 
 
+def test_the_benches_of_dreamer_measure_every_device(monkeypatch):
+    from utils.agents import actor_critic_bench as dreamer
+    from utils.worlds.dreamer_v3 import Config
+
+    tiny = Config(deter=16, hidden=8, stoch=2, classes=4, blocks=4, units=8, bins=21)
+
+    def agents(device):
+        return {"tiny": dreamer.Agent(dreamer.VECTORS, tiny, 2, 3, device)}
+
+    monkeypatch.setattr(dreamer, "agents", agents)
+    monkeypatch.setattr(dreamer, "ROUNDS", 1)
+    monkeypatch.setattr(torch, "compile", lambda function, **how: function)
+    for name in ("rssm", "imagine", "dreamer"):
+        made = bench.BENCHES[name]()
+        seconds = made["cpu, tiny"].pop("compilation seconds", 0)
+        assert seconds >= 0
+        assert all(value > 0 for value in made["cpu, tiny"].values())
+        assert ("cuda, tiny" in made) == torch.cuda.is_available()
+
+
 def test_the_command_keeps_what_it_measured_for_the_readme(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(readme, "PROOF", tmp_path / "proof.json")
     made = {"plain / ours": 2.0, "batch 1": {"eager": 3, "compiled": 9}}

@@ -44,11 +44,25 @@ def dream() -> dict:
     return race(dream(), rounds=3)
 
 
-def dreamer() -> dict:
-    """DreamerV3: train steps, imagined steps and policy steps a second."""
-    from utils.agents.actor_critic_bench import bench
+def rssm() -> dict:
+    """DreamerV3's recurrence: recorded rows a second, with gradients and without."""
+    from utils.agents.actor_critic_bench import rssm
 
-    return bench()
+    return rssm()
+
+
+def imagine() -> dict:
+    """DreamerV3's dreams: imagined steps a second, compiled and eager."""
+    from utils.agents.actor_critic_bench import imagine
+
+    return imagine()
+
+
+def dreamer() -> dict:
+    """DreamerV3: a full train step, and policy steps a second."""
+    from utils.agents.actor_critic_bench import dreamer
+
+    return dreamer()
 
 
 def mcts() -> dict:
@@ -144,6 +158,8 @@ BENCHES = {
     "vae": vae,
     "mdn_rnn": mdn_rnn,
     "dream": dream,
+    "rssm": rssm,
+    "imagine": imagine,
     "dreamer": dreamer,
     "mcts": mcts,
     "grade": grade,
