@@ -240,7 +240,7 @@ def two_hot_by_searching(value, bins):
     above = torch.searchsorted(bins, value.contiguous()).clamp(1, len(bins) - 1)
     share = (value - bins[above - 1]) / (bins[above] - bins[above - 1])
     share = share.clamp(0, 1)[..., None]
-    target = torch.zeros(*value.shape, len(bins))
+    target = torch.zeros(*value.shape, len(bins), dtype=value.dtype)
     target.scatter_(-1, above[..., None] - 1, 1 - share)
     return target.scatter_(-1, above[..., None], share)
 
@@ -341,6 +341,8 @@ def _(two_hot, rng):
     found["values on the bins"] = two_hot(bins.flip(0), bins)
     found["values beyond the bins"] = two_hot(torch.tensor([-9.0, 9.0, -50.0, 50.0]), bins)
     found["one number"] = two_hot(inside[0, 0], bins)
+    exact = two_hot(inside.double(), bins.double())
+    found |= {"float64": exact, "float64 comes back": exact.dtype == torch.float64}
     # The bins of a head, and values that would be large for any other.
     sizes = torch.tensor([1e-3, 1.0, 30.0, 1e4, 1e6, 1e8, 1e9])
     value = sizes * (1 + uniform(rng, 7)) * normal(rng, 7).sign()

@@ -31,9 +31,9 @@ def two_hot(value: Float[Tensor, "*shape"], bins: Float[Tensor, " V"]) -> Float[
 
         p_k = (b_{k+1} - value) / (b_{k+1} - b_k),   p_{k+1} = 1 - p_k,   b_k <= value < b_{k+1}
 
-    The bins rise, at any distances. A value below the first or above the last of them gets all the
-    mass there. As in the official code, the shares are those of the bins themselves, not of their
-    symlogs.
+    The bins rise, at any distances, and have the dtype of the values, as the result has. A value
+    below the first or above the last of them gets all the mass there. As in the official code, the
+    shares are those of the bins themselves, not of their symlogs.
     """
     below = ((bins <= value[..., None]).sum(-1) - 1).clamp(0, len(bins) - 2)
     gap = bins[below + 1] - bins[below]
