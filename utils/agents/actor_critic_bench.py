@@ -6,6 +6,7 @@ Sizes are the course's own and those of public implementations (`tests/duels/dre
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -206,5 +207,6 @@ def everywhere(measure: Callable[[Agent], dict[str, float]]) -> dict:
         for name, agent in agents(device).items():
             torch.compiler.reset()
             made[f"{device}, {name}"] = measure(agent)
-    gpu = {"GPU": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
-    return made | gpu | {"threads": 1, "torch": torch.__version__}
+    if torch.cuda.is_available():
+        made["GPU"] = torch.cuda.get_device_name()
+    return made | {"CPU cores": os.cpu_count(), "threads": 1, "torch": torch.__version__}
