@@ -25,7 +25,9 @@ long the peer takes.
 from __future__ import annotations
 
 import contextlib
+import io
 import json
+import os
 import sys
 import types
 from pathlib import Path
@@ -35,6 +37,7 @@ import torch
 
 from utils.agents.actor_critic_bench import FRAMES, VECTORS, Agent
 from utils.course.bench import race
+from utils.course.readme import record
 from utils.worlds.dreamer_v3 import Config
 
 A = 2
@@ -294,5 +297,19 @@ def main(given: list[str], rounds: int = 15) -> None:
                 print(json.dumps({"duel": name, "work": work} | sizes | result), flush=True)
 
 
+def keep(lines: list[str], cores: int) -> None:
+    """What `main` printed, for the table of speeds in the README."""
+    rows = [json.loads(line) for line in lines]
+    for peer, work in dict.fromkeys((row["duel"], row["work"]) for row in rows):
+        duel = [row for row in rows if (row["duel"], row["work"]) == (peer, work)]
+        made = {f"theirs / ours, {row['threads']} threads": row["theirs / ours"] for row in duel}
+        made |= {k: v for k, v in duel[0].items() if "parameters" in k or k == "rounds"}
+        record("speeds", f"dreamer, against {peer}, {work}", made | {"CPU cores": cores})
+
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        main(sys.argv[1:])
+    print(printed.getvalue())
+    keep(printed.getvalue().splitlines(), os.cpu_count())
