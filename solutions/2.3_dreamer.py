@@ -200,9 +200,9 @@ plt.show()
 #
 # ## Two ways to the gradient of a return
 #
-# A world that is known exactly: $s' = s + a$, reward $-s'^2$, and an actor $a = \theta s + \sigma
-# \epsilon$. The gradient of the expected return with respect to $\theta$ has a closed form. Two ways
-# to estimate it from samples:
+# A world that is known exactly: $s' = s + a$, reward $-s'^2$, and an actor
+# $a = \theta s + \sigma \epsilon$. The gradient of the expected return with respect to $\theta$ has a
+# closed form. Two ways to estimate it from samples:
 #
 # - **REINFORCE**: push up the log-probability of each action by what was earned after it. It asks
 #   nothing of the world, not even what it is.
