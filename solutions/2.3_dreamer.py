@@ -766,7 +766,8 @@ claim("KL balancing: share of the posterior, distance from 0.2", [abs(share[0] -
 
 # %% [markdown]
 # What that means when only the divergence acts: prior and posterior of one coin walk towards each
-# other, and meet near where the posterior was (0.8), or halfway (0.5).
+# other. With α = 0.8 they meet near where the posterior was, with 0.5 it has given up most of what it
+# said.
 
 # %%
 _, ax = plt.subplots(figsize=(5, 2.4))
@@ -922,7 +923,9 @@ claim("CartPole: steps that DreamerV2 balances", [upright.mean().item()], ">=", 
 # ### What it dreams, and what it thinks of it
 #
 # Eight dreams from one real state. Left the angle of the pole, decoded; right what the critic expects
-# in each dreamt state. (With γ = 0.99 a pole that never falls is worth 100.)
+# in each dreamt state. (With γ = 0.99 a pole that never falls is worth 100. After so few updates the
+# critic is far from saying so, and the actor balances all the same: it needs to know what is better,
+# not by how much.)
 
 # %%
 steps, moment = lesson.pick(smoke=5, quick=30), lesson.pick(smoke=2, quick=60)
