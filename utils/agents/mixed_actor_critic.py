@@ -21,11 +21,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from utils.agents.pathwise_actor_critic import Returns, dream_weights, lambda_return
-from utils.nn.glorot import glorot
+from utils.nn.dense import dense, glorot
 from utils.nn.one_hot import draw, straight_through
 from utils.nn.random import uniform
 from utils.world import Policy, State, Step, frozen
-from utils.worlds.planet import dense
 
 
 @dataclass(frozen=True)

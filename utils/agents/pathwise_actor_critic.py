@@ -21,10 +21,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from utils.nn.glorot import glorot
+from utils.nn.dense import dense, glorot
 from utils.nn.random import normal
 from utils.world import Policy, Rollout, State, World, frozen, rollout
-from utils.worlds.planet import dense
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import gymnasium as gym
 from jaxtyping import Float
 from torch import Tensor
 
-from utils.nn.glorot import glorot
+from utils.nn.dense import glorot
 from utils.world import State, Step
 from utils.worlds import planet
 

@@ -26,11 +26,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from utils.nn.codec import is_image
-from utils.nn.glorot import glorot
+from utils.nn.dense import dense, glorot
 from utils.nn.mlp import Linear
 from utils.world import Dreamt, Spec, State, Step
 from utils.worlds import rssm
-from utils.worlds.planet import Pictures, Vectors, dense
+from utils.worlds.planet import Pictures, Vectors
 from utils.worlds.rssm import RSSM
 
 

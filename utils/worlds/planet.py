@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 
 import gymnasium as gym
 import numpy as np
@@ -25,6 +24,7 @@ from torch.nn import functional as F
 
 from utils.nn.codec import is_image
 from utils.nn.conv import decoder_64, encoder_64
+from utils.nn.dense import dense
 from utils.nn.random import normal
 from utils.world import Dreamt, Spec, State, Step, World
 from utils.worlds.rssm import RSSM
@@ -47,13 +47,6 @@ class Config:
 
 
 SMALL = Config(deter=64, stoch=16, hidden=64, units=64, layers=2)  # a laptop's
-
-
-def dense(inputs: int, units: int, layers: int, outputs: int) -> nn.Sequential:
-    """`layers` hidden layers with ELU, then a linear map."""
-    sizes = (inputs, *[units] * layers)
-    hidden = [(nn.Linear(i, o), nn.ELU()) for i, o in pairwise(sizes)]
-    return nn.Sequential(*(part for pair in hidden for part in pair), nn.Linear(sizes[-1], outputs))
 
 
 class Gaussians:
