@@ -217,9 +217,9 @@ class Vectors(codec.Vectors):
 # symlogs would learn the mean of the symlogs, which is not the symlog of the mean. And the
 # gradient of a squared error is as large as the error.
 #
-# So a number becomes a distribution over $V = 255$ bins $b_k$, spaced exponentially from $-5 \cdot
-# 10^8$ to $5 \cdot 10^8$. The target is **two-hot**: all of the mass on the two neighbours of the
-# number, in such shares that the mean is exactly the number,
+# So a number becomes a distribution over $V = 255$ bins $b_k$, spaced exponentially from
+# $-5 \cdot 10^8$ to $5 \cdot 10^8$. The target is **two-hot**: all of the mass on the two
+# neighbours of the number, in such shares that the mean is exactly the number,
 #
 # $$p_k = \frac{b_{k+1} - x}{b_{k+1} - b_k}, \qquad p_{k+1} = 1 - p_k, \qquad b_k \le x < b_{k+1} ,$$
 #
@@ -508,8 +508,8 @@ claim(
 # ## Actor and critic
 #
 # The actor learns by REINFORCE, with the critic as baseline: actions that led further than
-# expected become more likely. Each step weighs what the dream says of getting there at all, $w_t =
-# \prod_{i \le t} d_i$.
+# expected become more likely. Each step weighs what the dream says of getting there at all,
+# $w_t = \prod_{i \le t} d_i$.
 #
 # $$L(\theta) = -\frac{1}{NH} \sum_t \text{sg}(w_t) \Big[ \log \pi(a_t|s_t)\ \text{sg}\Big(\frac{R_t - v_t}{S}\Big) + 3 \cdot 10^{-4}\ \mathrm H[\pi(\cdot|s_t)] \Big]$$
 
@@ -624,9 +624,9 @@ print(
 ActorCritic.loss = check("2.4.13")
 
 # %% [markdown]
-# **Run it with yours.** A world that pays 1 in each step and never ends is worth $1 / (1 -
-# \gamma)$, here 100. Below, the critic says 0 everywhere, then 50. From the returns that your
-# `loss` finds in each case follows the value at which the two would agree.
+# **Run it with yours.** A world that pays 1 in each step and never ends is worth
+# $1 / (1 - \gamma)$, here 100. Below, the critic says 0 everywhere, then 50. From the returns that
+# your `loss` finds in each case follows the value at which the two would agree.
 
 # %%
 pays = torch.zeros(4, 8)
@@ -933,8 +933,14 @@ axes[1, 1].set(title="probability that it pushes right", xlabel="step of the dre
 plt.show()
 
 # %% [markdown]
-# The same as a film: the first dream above, and below what those pushes would really do. (The pole
-# is drawn leaning three times as far as it does.)
+# As the pole is caught, its value rises. Then the actor pushes left and right in turn. The truth
+# soon goes another way: an upright pole is unstable, and pushes that balance a dreamt pole do not
+# balance a real one. The dream is also rough, and its cart jumps by a decimetre a step. All the
+# same, who has learned in such dreams balances the real pole. Each dream is only 15 steps long and
+# begins in a state that was really seen; and in the real game the actor looks at each step.
+#
+# The same as a film: the first dream, and below what its pushes would really do, up to the fall.
+# (The pole is drawn leaning three times as far as it does.)
 
 # %%
 painter = hidden.CartPole()
