@@ -644,8 +644,9 @@ coin, start = Coin(), {"place": torch.tensor([START])}
 fair = worth(coin, start, 2, expectation).item()
 
 # %% [markdown]
-# MuZero learns the game from random play. Its g leads from "gamble" to one state, whatever the coin
-# says, and there each guess is right half of the time.
+# MuZero learns the game from random play (without h: the mean of h(0) and h(1) stands for 0.46, not
+# for 0.5, which is what h costs where chance decides). Its g leads from "gamble" to one state,
+# whatever the coin says, and there each guess is right half of the time.
 
 
 # %%
@@ -668,11 +669,11 @@ def coin_games(batch, generator):
 
 
 torch.manual_seed(seed)
-config = Config(latent=8, units=32, support=1)
+config = Config(latent=8, units=32, support=1, squash=False)
 gambler = MuZero(coin.spec.observation_space, coin.spec.action_space, config)
 adam = torch.optim.AdamW(gambler.parameters(), 3e-3)
-for _ in progress(range(lesson.pick(smoke=3, quick=500)), "coin"):
-    rows = coin_games(256, generator)
+for _ in progress(range(lesson.pick(smoke=3, quick=400)), "coin"):
+    rows = coin_games(128, generator)
     loss, _, _ = gambler.loss(rows, generator)
     adam.zero_grad()
     loss.backward()
@@ -747,7 +748,9 @@ claim(
     0.8,
 )
 claim("chance: value with chance nodes, distance from 1", [abs(fair - 1)], "<=", 1e-6)
-claim("lottery: overvalued by one who chooses the outcome", [chosen - true], ">=", 0.9)
+claim(
+    "lottery: value for one who chooses the outcome, distance from 1", [abs(chosen - 1)], "<=", 1e-6
+)
 
 # %% [markdown]
 # ## It learns tic-tac-toe
