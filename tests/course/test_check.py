@@ -96,6 +96,15 @@ def said() -> dict[str, str]:
         "hints": ['hint("1.1.1"); hint("1.1.1"); hint("1.1.1"); hint("1.1.1")'],
         "again without its check": [right("pass"), CHECK, right("return 1"), "print(2)", CHECK],
         "mine": [right("return 7"), CHECK, 'print(mine("1.1.1")(*[torch.zeros(1)] * 8))'],
+        "checked twice": [right("return 7"), CHECK, CHECK],
+        "name used for a number": [right("pass"), CHECK, "q_update = 0.5", CHECK],
+        "name used for mine": [
+            right("raise ValueError"),
+            CHECK,
+            'import contextlib; q_update = mine("1.1.1")',
+            "with contextlib.suppress(Exception): q_update()",
+            CHECK,
+        ],
         "patched module": [
             "keep = q_learning.plan; q_learning.plan = lambda *a: None",
             right("pass"),
@@ -134,6 +143,7 @@ EXPECTED = {
     "no gradients": PASS,
     "prints and warns": PASS,
     "draws from global generators": PASS + "True\n",
+    "name used for a number": 2 * PASS,
     "unsolved": "TODO 1.1.1 q_update: not solved yet; later cells use the reference\n",
 }
 PARTS = {
@@ -150,6 +160,8 @@ PARTS = {
     "hints": ["Hint 1 of 3", "Hint 2 of 3", "Hint 3 of 3", "This is the last one."],
     "again without its check": [PASS, 'NOTE 1.1.1: q_update was defined anew; run its check("1.'],
     "mine": ["FAIL", "\n7\n"],
+    "checked twice": ["FAIL"],
+    "name used for mine": ["FAIL 1.1.1 q_update: ValueError", "the reference goes on"],
     "patched module": ["UNUSABLE 1.1.1 q_update: utils.agents.q_learning.plan was changed by"],
     "patched class": ["UNUSABLE", "utils.worlds.tabular.Tabular.learn was changed"],
     "patched code": ["UNUSABLE", "utils.agents.q_learning.q_update was changed"],

@@ -305,7 +305,7 @@ def check(id: str) -> object:
     except CourseError as error:
         print(f"UNUSABLE {error}")
         return None
-    answer = sys._getframe(1).f_globals.get(exercise.name)
+    answer = _own(id, sys._getframe(1).f_globals.get(exercise.name))
     status, why, sent = (
         "FAIL",
         f"{exercise.name} is not defined; run the cell above, and keep its name",
@@ -317,6 +317,16 @@ def check(id: str) -> object:
     if status == "PASS" and "WM_SEED" in os.environ:
         display({EVIDENCE: sent}, raw=True)  # a grader compares it where no answer ever ran
     return _remember(exercise, answer, answer if status == "PASS" else exercise.reference)
+
+
+def _own(id: str, found: object) -> object:
+    """What the learner wrote: what is found under its name, or what was there at the last check, if
+    the name has another meaning by now: what that check returned, `mine`, or no function at all."""
+    answer, returned = _seen.get(id, (None, None))
+    if id not in _seen or found is None:
+        return found
+    other = found is returned or hasattr(found, "stands_for") or not callable(found)
+    return answer if other else found
 
 
 def verdict(exercise: Exercise, status: str, why: str) -> str:
@@ -391,6 +401,7 @@ def mine(id: str) -> Callable:
             answer = exercise.reference
             return answer(*args, **kwargs)
 
+    call.stands_for = id
     return call
 
 
