@@ -574,11 +574,11 @@ pasts = {
     "deter": torch.randn(2, 128, generator=generator),
     "stoch": torch.randn(2, 8, 8, generator=generator).softmax(-1),
 }
-recur = mine("2.4.11")
+yours = mine("2.4.11")
 with torch.no_grad():
     looked = fresh.rssm.posterior.inputs(fresh.codec.encode(torch.zeros(2, 4)))
     nothing_done = fresh.rssm.cell.inputs(torch.zeros(2, 2))
-    after, _ = recur(fresh.rssm, pasts, looked, nothing_done, torch.ones(2).bool(), None)
+    after, _ = yours(fresh.rssm, pasts, looked, nothing_done, torch.ones(2).bool(), None)
 gap = (after["deter"][0] - after["deter"][1]).abs().max().item()
 print(f"after the same first row, the two memories differ by up to {gap:.3f}")
 
@@ -1234,9 +1234,9 @@ optimiser = LaProp(cart.parameters(), RATE, warmup=50)
 updates = lesson.pick(smoke=3, quick=80, full=600, evidence=3)
 falling = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.02, updates)
 for _ in progress(range(updates), "world alone"):
-    loss, parts, _ = cart.loss(sample_windows(pushes, 32, 20, generator), generator)
+    cost, _, _ = cart.loss(sample_windows(pushes, 32, 20, generator), generator)
     optimiser.zero_grad()
-    loss.backward()
+    cost.backward()
     optimiser.step()
     falling.step()
 count, chosen = lesson.pick(smoke=16, quick=512), torch.Generator().manual_seed(0)
