@@ -74,6 +74,8 @@ def test_ratio_is_paired():
     np.testing.assert_allclose(ratio_interval(2 * base, base), [2, 2, 2])  # unpaired: very wide
     interval = ratio_interval([1.0, 3.0], [1.0, 1.0])
     np.testing.assert_allclose(interval, [2, 1, 3])
+    losses = ratio_interval([-1.0, -3.0], [-1.0, -1.0])  # of losses as of gains
+    np.testing.assert_allclose(losses, interval)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,8 @@ def test_ratio_is_paired():
         (lambda: bootstrap_interval([1.0, np.nan]), "finite"),
         (lambda: bootstrap_interval([1.0, 2.0], confidence=90), "between 0 and 1"),
         (lambda: ratio_interval([1.0, 2.0], [1.0, 2.0, 3.0]), "cannot be paired"),
-        (lambda: ratio_interval([1.0, 2.0], [1.0, 0.0]), "positive"),
+        (lambda: ratio_interval([1.0, 2.0], [1.0, 0.0]), "one sign"),
+        (lambda: ratio_interval([1.0, 2.0], [1.0, -1.0]), "one sign"),
         (lambda: stratified_interval(np.ones(3)), "runs, tasks"),
     ],
 )

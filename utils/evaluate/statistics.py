@@ -49,14 +49,17 @@ def bootstrap_interval(
 def ratio_interval(
     values: Values, relative_to: Values, confidence: float = 0.9, seed: int = 0
 ) -> Interval:
-    """Interval of mean(values) / mean(relative_to), paired by seed: pairs are drawn, not values."""
+    """Interval of mean(values) / mean(relative_to), paired by seed: pairs are drawn, not values.
+
+    What it is relative to has one sign: all gains, or all losses.
+    """
     values, base = _checked(values, "values"), _checked(relative_to, "relative_to")
     if len(values) != len(base):
         raise ValueError(
             f"{len(values)} values cannot be paired with {len(base)}: give one of each per seed."
         )
-    if not (base > 0).all():
-        raise ValueError("A ratio needs a positive relative_to: compare differences instead.")
+    if not ((base > 0).all() or (base < 0).all()):
+        raise ValueError("A ratio needs a relative_to of one sign: compare differences instead.")
     index = np.random.default_rng(seed).integers(len(values), size=(RESAMPLES, len(values)))
     draws = values[index].mean(-1) / base[index].mean(-1)
     return _interval(float(values.mean() / base.mean()), draws, confidence)
