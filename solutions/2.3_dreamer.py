@@ -800,7 +800,7 @@ plt.show()
 # |---|---|---|---|
 # | latents | 32 of 32 classes | the same; no uniform share | the same in its defaults; 8 of 8 on CartPole, 16 of 16 on Breakout |
 # | recurrence | GRU of 600 | GRU with one layer norm over all gates, ε 1e-3, update gate minus 1 | the code's; 128 here |
-# | divergence | weight 0.1, α 0.8 | the same; free nats 0, and would clip the batch mean | the code's; weight 1 here, where an observation is small |
+# | divergence | weight 0.1, α 0.8 | the same; free nats 0, and would clip the batch mean | the code's; weight 1 on CartPole, 0.5 on Breakout, where an observation is small |
 # | continuation | predicted | weight 5, target γ (1 - terminal) | the same |
 # | reward | tanh of it, unit Gaussian | the same | as it is, unit Gaussian |
 # | pictures | unit Gaussian, ELU | the same, first layer 48 channels | ReLU, shared with PlaNet |
@@ -1054,6 +1054,15 @@ plt.show()
 starts_here = ladder.filtered(world, Step(*(part[:64] for part in steps)), breakout.CONTEXT)
 game = DreamGame(world, starts_here, draw_breakout, limit=100)
 play(game.step, {"ArrowLeft": 1, "ArrowRight": 2}, idle=0, fps=6, text="Breakout, dreamt")
+
+# %% [markdown]
+# ### What did not hold
+#
+# - *CartPole: steps that DreamerV2 balances*: four of five seeds balance all 500 steps, one only 232,
+#   so that the interval reaches down to 339. The bound stays: 450 updates are too few for all seeds.
+#
+# And one seed in five of the first Dreamer stood at -790 on the pendulum, where the others stood
+# between -220 and -310. The claims about the mean hold all the same.
 
 # %% [markdown]
 # ## What is missing
