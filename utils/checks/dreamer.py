@@ -166,13 +166,13 @@ def lambda_return_by_weights(reward, discount, value, lam):
 )
 def _(lambda_return, rng):
     found = {}
-    for lam in (float(rng.uniform(0.3, 0.9)), 0.0, 1.0):
+    for name, lam in (("between", float(rng.uniform(0.3, 0.9))), ("0", 0.0), ("1", 1.0)):
         given = leaf(normal(rng, N, H)), leaf(uniform(rng, N, H)), leaf(normal(rng, N, H))
         returns = lambda_return(*given, lam)
-        found[f"returns, λ = {lam:.3g}"] = returns
+        found[f"returns, λ: {name}"] = returns
         parts = dict(zip(("rewards", "discounts", "values"), ([v] for v in given), strict=True))
         total = (normal(rng, N, H - 1) * returns).sum()
-        found |= {f"{k}, λ = {lam:.3g}": v for k, v in gradients(total, **parts).items()}
+        found |= {f"{k}, λ: {name}": v for k, v in gradients(total, **parts).items()}
     return found
 
 
@@ -685,16 +685,16 @@ def actor_loss_by_distribution(self, logits, action, returns, baseline, weight):
 )
 def _(MixedActorCritic, rng):
     found = {}
-    for mix in (float(rng.uniform(0.2, 0.4)), 0.0, 1.0):
+    for name, mix in (("between", float(rng.uniform(0.2, 0.4))), ("0", 0.0), ("1", 1.0)):
         behaviour = mixed(MixedActorCritic, rng, X, mix=mix, entropy=float(rng.uniform(0.1, 0.3)))
         action = F.one_hot(torch.as_tensor(rng.integers(0, A, (N, H))), A).float()
         given = normal(rng, N, H, A), action, normal(rng, N, H), normal(rng, N, H)
         given = [leaf(v) for v in given]
         loss = behaviour.actor_loss(*given, uniform(rng, N, H))
         names = "logits", "action", "returns", "baseline"
-        groups = {name: [value] for name, value in zip(names, given, strict=True)}
-        found[f"loss, ρ = {mix:.2g}"] = loss
-        found |= {f"{k}, ρ = {mix:.2g}": v for k, v in gradients(loss, **groups).items()}
+        groups = {part: [value] for part, value in zip(names, given, strict=True)}
+        found[f"loss, ρ: {name}"] = loss
+        found |= {f"{k}, ρ: {name}": v for k, v in gradients(loss, **groups).items()}
     return found
 
 
