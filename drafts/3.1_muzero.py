@@ -763,8 +763,8 @@ claim(
 # %%
 sizes = lesson.pick(
     smoke=dict(games=8, simulations=4, moves=24, batch=16),
-    quick=dict(games=64, simulations=25, moves=500, batch=128),
-    evidence=dict(games=64, simulations=25, moves=2000, batch=128),
+    quick=dict(games=64, simulations=25, moves=900, batch=128),
+    evidence=dict(games=64, simulations=25, moves=1500, batch=128),
     full=dict(games=64, simulations=25, moves=4000, batch=128),
 )
 torch.manual_seed(seed)
@@ -772,7 +772,8 @@ generator.manual_seed(seed)
 config = Config(latent=64, units=128, support=1, squash=False)
 world = MuZero(tic_tac_toe.OBSERVATION, tic_tac_toe.ACTIONS, config)
 model = WorldModel(world, world.predict, 1.0, players=2)
-adam = torch.optim.AdamW(world.parameters(), 3e-3, weight_decay=1e-4, fused=True)
+RATE = 1e-2
+adam = torch.optim.AdamW(world.parameters(), RATE, weight_decay=1e-4, fused=True)
 games, replay = tic_tac_toe.TicTacToe(sizes["games"]), Replay(400, Played)
 UNROLL, STEPS = 5, 3  # K, and n of the targets
 
@@ -882,7 +883,8 @@ with LivePlot("move", **panels) as plot:
         row = games.step(one_hot(decision.action, 9).float())
         if move < 20:
             continue
-        for _ in range(3):
+        adam.param_groups[0]["lr"] = RATE * max(0.1, 1 - move / sizes["moves"])
+        for _ in range(4):
             rows = replay.sample(sizes["batch"], UNROLL + 1 + STEPS, generator)
             target = n_step_targets(rows, STEPS, -model.gamma)
             window = Played(*(v[:, : UNROLL + 1] for v in rows))._replace(value=target)
