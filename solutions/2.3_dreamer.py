@@ -1028,6 +1028,10 @@ still = ladder.measure(base, steps, name="persistence", subsets=test.subsets, **
 display(Markdown(ladder.render(ladder.relative_cost([measured, still], "DreamerV2 (2.3)"))))
 
 # %% [markdown]
+# The paddle is nearly always right, the ball for a handful of steps, on new frames for fewer. Of the
+# bricks it knows less than a world in which nothing ever happens: a wall that it never saw has to
+# pass through sixteen categories.
+#
 # Five frames are given, up to the line; then the recorded moves in the game and in the dream. What
 # the world is not sure of is pale.
 
