@@ -227,7 +227,7 @@ class WorldModel(mcts_models.WorldModel):
 WorldModel.reached = check("3.1.4")
 
 # %% [markdown]
-# Now it can think. Two stones each, X (blue) is to move, and O threatens the diagonal. **Predict:**
+# Now it can think. Two stones each, X (blue) is to move, and O threatens the upper row. **Predict:**
 # how many simulations does a search that knows the rules and nothing else need to see it?
 
 # %%
@@ -242,7 +242,7 @@ def by_rules(board, simulations):
     return muzero(root, knows_rules, simulations, score=score, simulate=simulate)
 
 
-threat = torch.tensor([[-1, 1, 0, 0, -1, 1, 0, 0, 0]])
+threat = torch.tensor([[-1, 0, -1, 0, 1, 0, 0, 0, 1]])
 budgets = (2, 8, 32, 128)
 _, axes = plt.subplots(1, len(budgets) + 1, figsize=(8, 1.9))
 axes[0].imshow(tic_tac_toe.picture(threat[0]))
@@ -762,10 +762,10 @@ claim(
 
 # %%
 sizes = lesson.pick(
-    smoke=dict(games=8, simulations=4, moves=24, batch=16),
-    quick=dict(games=64, simulations=25, moves=900, batch=128),
-    evidence=dict(games=64, simulations=25, moves=1500, batch=128),
-    full=dict(games=64, simulations=25, moves=4000, batch=128),
+    smoke={"games": 8, "simulations": 4, "moves": 24, "batch": 16},
+    quick={"games": 64, "simulations": 25, "moves": 900, "batch": 128},
+    evidence={"games": 64, "simulations": 25, "moves": 1500, "batch": 128},
+    full={"games": 64, "simulations": 25, "moves": 4000, "batch": 128},
 )
 torch.manual_seed(seed)
 generator.manual_seed(seed)
@@ -962,10 +962,10 @@ play(
 
 # %%
 sizes = lesson.pick(
-    smoke=dict(games=4, steps=60, batch=8, test=2, limit=20),
-    quick=dict(games=32, steps=450, batch=128, test=32, limit=300),
-    evidence=dict(games=32, steps=3000, batch=128, test=64, limit=300),
-    full=dict(games=32, steps=10_000, batch=128, test=64, limit=1000),
+    smoke={"games": 4, "steps": 60, "batch": 8, "test": 2, "limit": 20},
+    quick={"games": 32, "steps": 450, "batch": 128, "test": 32, "limit": 300},
+    evidence={"games": 32, "steps": 3000, "batch": 128, "test": 64, "limit": 300},
+    full={"games": 32, "steps": 10_000, "batch": 128, "test": 64, "limit": 1000},
 )
 torch.manual_seed(seed)
 generator.manual_seed(seed)
