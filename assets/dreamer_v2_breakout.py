@@ -2,8 +2,9 @@
 
     python -m assets.dreamer_v2_breakout
 
-It trains for 9,000 updates by the lesson's own loss (on one idle core or on a GPU: minutes), measures the result on test windows, and writes 2.3_breakout.safetensors and its card beside
-this file. Training saves itself in runs/ and goes on from there. Weights are stored as float16.
+It trains for 9,000 updates by the lesson's own loss (some minutes, on one idle core or on a GPU),
+measures the result on test windows, and writes 2.3_breakout.safetensors and its card beside this
+file. Training saves itself in runs/ and goes on from there. Weights are stored as float16.
 """
 
 import dataclasses
