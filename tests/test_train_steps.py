@@ -5,6 +5,8 @@ devices, fails there; it would wait for the GPU in training. Where there is a GP
 run on it with synchronisation made an error.
 """
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -92,28 +94,35 @@ CASES = {
 }
 
 
+@contextmanager
+def watched(device):
+    """On a GPU, waiting for it is an error."""
+    if device == "cuda":
+        torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        if device == "cuda":
+            torch.cuda.set_sync_debug_mode("default")
+
+
 def train_step(make, device):
     modules, losses, kind = make()
-    modules.to(device)
+    modules.to(device)  # a copy, which may wait
     optimiser = kind([p for p in modules.parameters() if p.requires_grad], 1e-3)
-    for loss in losses():
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_value_(modules.parameters(), 1.0)
-        optimiser.step()
+    with watched(device):
+        for loss in losses():
+            optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_value_(modules.parameters(), 1.0)
+            optimiser.step()
     return loss
 
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("name", CASES)
 def test_a_train_step_never_asks_for_a_value(name, device):
-    if device == "cuda":
-        torch.cuda.set_sync_debug_mode("error")
-    try:
-        loss = train_step(CASES[name], device)
-    finally:
-        if device == "cuda":
-            torch.cuda.set_sync_debug_mode("default")
+    loss = train_step(CASES[name], device)
     assert loss.device.type == device
     assert loss.shape == ()
 

@@ -20,7 +20,12 @@ from gymnasium.spaces import Discrete
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from utils.agents.pathwise_actor_critic import Returns, dream_weights, lambda_return
+from utils.agents.pathwise_actor_critic import (
+    PathwiseActorCritic,
+    Returns,
+    dream_weights,
+    lambda_return,
+)
 from utils.nn.dense import dense, glorot
 from utils.nn.one_hot import draw, straight_through
 from utils.nn.random import uniform
@@ -107,9 +112,8 @@ class MixedActorCritic(nn.Module):
             features.append(world.features(state))
         return torch.stack(features, 1), torch.stack(actions, 1)
 
-    def value(self, features: Float[Tensor, "*batch F"]) -> Float[Tensor, "*batch"]:
-        """The return that the critic expects from a state on, its own reward included."""
-        return self.critic(features).squeeze(-1)
+    value = PathwiseActorCritic.value
+    critic_loss = PathwiseActorCritic.critic_loss
 
     def loss(
         self, world, states: State, batch: Step, generator: torch.Generator | None = None
@@ -188,13 +192,3 @@ class MixedActorCritic(nn.Module):
         reinforce = chosen * (returns - baseline).detach()
         mixed = self.config.mix * returns + (1 - self.config.mix) * reinforce
         return -(weight * (mixed + self.config.entropy * entropy)).mean()
-
-    def critic_loss(
-        self,
-        features: Float[Tensor, "N H F"],
-        returns: Float[Tensor, "N H"],
-        weight: Float[Tensor, "N H"],
-    ) -> Float[Tensor, ""]:
-        """Half the squared error of `value`, weighted. Features and returns are numbers here."""
-        error = self.value(features.detach()) - returns.detach()
-        return 0.5 * (weight * error.square()).mean()

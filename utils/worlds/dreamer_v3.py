@@ -70,7 +70,6 @@ class Config:
 
 SIZE_1M = Config(deter=512, hidden=64, classes=4, units=64, depth=4)
 SIZE_12M = Config(deter=2048, hidden=256, classes=16, units=256, depth=16)
-SMALL = Config(deter=256, hidden=64, stoch=8, classes=8, units=64, depth=8)  # a laptop's
 
 
 class BlockGRU(nn.Module):
