@@ -31,7 +31,7 @@ from utils.nn.mlp import Linear
 from utils.world import Dreamt, Spec, State, Step
 from utils.worlds import rssm
 from utils.worlds.planet import Pictures, Vectors
-from utils.worlds.rssm import RSSM
+from utils.worlds.rssm import RSSM, LatentWorld
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class Posterior(nn.Module):
         return self.logits(F.elu(self.from_deter(deter) + inputs))
 
 
-class DreamerV2(nn.Module):
+class DreamerV2(LatentWorld):
     """The world model. State: `deter` [B, D] and `stoch` [B, S, K], one-hot.
 
     Args:
@@ -185,21 +185,6 @@ class DreamerV2(nn.Module):
         """gamma, which the official code folds into what the continuation head learns."""
         return self.config.discount
 
-    def initial(self, batch: int) -> State:
-        return self.rssm.initial(batch)
-
-    def observe(
-        self,
-        state: State,
-        step: Step,
-        *,
-        generator: torch.Generator | None = None,
-        mode: bool = False,
-    ) -> State:
-        noise = None if mode else self.noise(len(step.reward), generator=generator)
-        embed = self.codec.encode(step.observation)
-        return self.rssm.observe(state, embed, step.action, step.first, noise)[0]
-
     def imagine(
         self,
         state: State,
@@ -213,14 +198,6 @@ class DreamerV2(nn.Module):
         reward, discount = self.predict(self.features(state))
         return Dreamt(state, reward, (discount / self.discount).clamp(max=1))
 
-    def decode(self, state: State) -> Tensor:
-        return self.codec.expected(self.codec.decode(self.features(state)))
-
-    def noise(self, *batch: int, generator: torch.Generator | None) -> Float[Tensor, "*batch S"]:
-        """What one sample of every latent of `batch` states is drawn from."""
-        like = self.rssm.cell.norm.weight
-        return self.rssm.latent.noise(*batch, like=like, generator=generator)
-
     def features(self, state: State) -> Float[Tensor, "*batch F"]:
         """All that is known of a state, as heads, actor and critic see it."""
         return torch.cat([state["deter"], state["stoch"].flatten(-2)], -1)
@@ -231,14 +208,6 @@ class DreamerV2(nn.Module):
         """The expected reward that came with a state, and the discount of what follows it:
         gamma times the probability that the episode goes on."""
         return self.reward(features).squeeze(-1), self.cont(features).squeeze(-1).sigmoid()
-
-    def filter(
-        self, batch: Step, generator: torch.Generator | None = None, mode: bool = False
-    ) -> tuple[State, Float[Tensor, "B T L"]]:
-        """Posterior states of whole sequences `[B, T, ...]` and their logits, with gradients."""
-        noise = None if mode else self.noise(*batch.reward.shape, generator=generator)
-        embed = self.codec.encode(batch.observation)
-        return self.rssm.filter(embed, batch.action, batch.first, noise)
 
     def kl(
         self, posterior: Float[Tensor, "B T L"], prior: Float[Tensor, "B T L"]
@@ -278,11 +247,3 @@ class DreamerV2(nn.Module):
             * self.kl(posterior, self.rssm.prior(states["deter"])),
         }
         return sum(parts.values()), {name: part.detach() for name, part in parts.items()}
-
-    def loss(
-        self, batch: Step, generator: torch.Generator | None = None
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor], State]:
-        """One batch `[B, T, ...]`: loss, its parts, and all B T posterior states, detached."""
-        states, posterior = self.filter(batch, generator)
-        loss, metrics = self.objective(batch, states, posterior)
-        return loss, metrics, {k: v.detach().flatten(0, 1) for k, v in states.items()}

@@ -45,7 +45,7 @@ from utils.nn.codec import Bits, Images, Vectors, is_image
 from utils.nn.mlp import Activate, BlockLinear, Linear, mlp
 from utils.nn.two_hot import TwoHot
 from utils.world import Dreamt, Spec, State, Step
-from utils.worlds.rssm import RSSM, Categoricals
+from utils.worlds.rssm import RSSM, Categoricals, LatentWorld
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Posterior(nn.Module):
         return self.logits(self.activate(self.from_deter(deter) + inputs))
 
 
-class DreamerV3(nn.Module):
+class DreamerV3(LatentWorld):
     """The world model. State: `deter` [B, D] and `stoch` [B, S, K], one-hot.
 
     Args:
@@ -185,21 +185,6 @@ class DreamerV3(nn.Module):
         """gamma, which the official code folds into what the continuation head learns."""
         return 1 - 1 / self.config.horizon
 
-    def initial(self, batch: int) -> State:
-        return self.rssm.initial(batch)
-
-    def observe(
-        self,
-        state: State,
-        step: Step,
-        *,
-        generator: torch.Generator | None = None,
-        mode: bool = False,
-    ) -> State:
-        noise = None if mode else self.noise(len(step.reward), generator=generator)
-        embed = self.codec.encode(step.observation)
-        return self.rssm.observe(state, embed, step.action, step.first, noise)[0]
-
     def imagine(
         self,
         state: State,
@@ -213,13 +198,6 @@ class DreamerV3(nn.Module):
         reward, discount = self.predict(self.features(state))
         return Dreamt(state, reward, (discount / self.discount).clamp(max=1))
 
-    def decode(self, state: State) -> Tensor:
-        return self.codec.expected(self.codec.decode(self.features(state)))
-
-    def noise(self, *batch: int, generator: torch.Generator | None) -> Float[Tensor, "*batch S"]:
-        """What one sample of every latent of `batch` states is drawn from."""
-        return self.rssm.latent.noise(*batch, like=self.two_hot.bins, generator=generator)
-
     def features(self, state: State) -> Float[Tensor, "*batch F"]:
         """All that is known of a state, as heads, actor and critic see it."""
         return torch.cat([state["deter"], state["stoch"].flatten(-2)], -1)
@@ -231,14 +209,6 @@ class DreamerV3(nn.Module):
         gamma times the probability that the episode goes on."""
         reward = self.two_hot.mean(self.reward(features).log_softmax(-1))
         return reward, self.cont(features).squeeze(-1).sigmoid()
-
-    def filter(
-        self, batch: Step, generator: torch.Generator | None = None, mode: bool = False
-    ) -> tuple[State, Float[Tensor, "B T L"]]:
-        """Posterior states of whole sequences `[B, T, ...]` and their logits, with gradients."""
-        noise = None if mode else self.noise(*batch.reward.shape, generator=generator)
-        embed = self.codec.encode(batch.observation)
-        return self.rssm.filter(embed, batch.action, batch.first, noise)
 
     def kl(
         self, posterior: Float[Tensor, "B T L"], prior: Float[Tensor, "B T L"]
@@ -285,11 +255,3 @@ class DreamerV3(nn.Module):
         }
         parts = {name: part.mean() for name, part in parts.items()}
         return sum(parts.values()), {name: part.detach() for name, part in parts.items()}
-
-    def loss(
-        self, batch: Step, generator: torch.Generator | None = None
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor], State]:
-        """One batch `[B, T, ...]`: loss, its parts, and all B T posterior states, detached."""
-        states, posterior = self.filter(batch, generator)
-        loss, metrics = self.objective(batch, states, posterior)
-        return loss, metrics, {k: v.detach().flatten(0, 1) for k, v in states.items()}

@@ -27,7 +27,7 @@ from utils.nn.conv import decoder_64, encoder_64
 from utils.nn.dense import dense
 from utils.nn.random import normal
 from utils.world import Dreamt, Spec, State, Step, World
-from utils.worlds.rssm import RSSM
+from utils.worlds.rssm import RSSM, LatentWorld
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ class Pictures(nn.Module):
         return ((prediction + 0.5) * 255).clamp(0, 255)
 
 
-class PlaNet(nn.Module):
+class PlaNet(LatentWorld):
     """The world model. State: `deter` [B, D] and `stoch` [B, Z].
 
     Args:
@@ -235,21 +235,6 @@ class PlaNet(nn.Module):
         )
         self.reward = dense(size, config.units, config.layers, 1)
 
-    def initial(self, batch: int) -> State:
-        return self.rssm.initial(batch)
-
-    def observe(
-        self,
-        state: State,
-        step: Step,
-        *,
-        generator: torch.Generator | None = None,
-        mode: bool = False,
-    ) -> State:
-        noise = None if mode else self.noise(len(step.reward), generator=generator)
-        embed = self.codec.encode(step.observation)
-        return self.rssm.observe(state, embed, step.action, step.first, noise)[0]
-
     def imagine(
         self,
         state: State,
@@ -262,14 +247,6 @@ class PlaNet(nn.Module):
         state = self.rssm.imagine(state, action, noise)
         return Dreamt(state, self.predict(self.features(state)), None)
 
-    def decode(self, state: State) -> Tensor:
-        return self.codec.expected(self.codec.decode(self.features(state)))
-
-    def noise(self, *batch: int, generator: torch.Generator | None) -> Float[Tensor, "*batch Z"]:
-        """What one sample of every latent of `batch` states is drawn from."""
-        like = self.reward[-1].bias
-        return self.rssm.latent.noise(*batch, like=like, generator=generator)
-
     def features(self, state: State) -> Float[Tensor, "*batch F"]:
         """All that is known of a state, as decoder and reward head see it."""
         return torch.cat([state["deter"], state["stoch"]], -1)
@@ -277,14 +254,6 @@ class PlaNet(nn.Module):
     def predict(self, features: Float[Tensor, "*batch F"]) -> Float[Tensor, "*batch"]:
         """The expected reward that came with a state."""
         return self.reward(features).squeeze(-1)
-
-    def filter(
-        self, batch: Step, generator: torch.Generator | None = None, mode: bool = False
-    ) -> tuple[State, Float[Tensor, "B T L"]]:
-        """Posterior states of whole sequences `[B, T, ...]` and their stats, with gradients."""
-        noise = None if mode else self.noise(*batch.reward.shape, generator=generator)
-        embed = self.codec.encode(batch.observation)
-        return self.rssm.filter(embed, batch.action, batch.first, noise)
 
     def objective(
         self, batch: Step, states: State, posterior: Float[Tensor, "B T L"]
@@ -310,14 +279,6 @@ class PlaNet(nn.Module):
         }
         parts = {name: part.mean() for name, part in parts.items()}
         return sum(parts.values()), {name: part.detach() for name, part in parts.items()}
-
-    def loss(
-        self, batch: Step, generator: torch.Generator | None = None
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor], State]:
-        """One batch `[B, T, ...]`: loss, its parts, and all B T posterior states, detached."""
-        states, posterior = self.filter(batch, generator)
-        loss, metrics = self.objective(batch, states, posterior)
-        return loss, metrics, {k: v.detach().flatten(0, 1) for k, v in states.items()}
 
 
 def open_loop(

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from utils.nn.mlp import gathered
 from utils.nn.one_hot import draw, straight_through, unimix
 from utils.nn.random import uniform
-from utils.world import State, stack, where
+from utils.world import State, Step, stack, where
 
 
 @dataclass(frozen=True)
@@ -162,3 +162,54 @@ class RSSM(nn.Module):
         """
         deter = self.cell(state["deter"], state["stoch"], self.cell.inputs(action))
         return {"deter": deter, "stoch": self.latent.sample(self.prior(deter), noise)}
+
+
+class LatentWorld(nn.Module):
+    """What every world over an RSSM does alike.
+
+    A world file gives `codec` (observations to what the posterior sees, and back), `rssm`, and the
+    methods `features`, `imagine` and `objective`, in which the worlds differ.
+    """
+
+    codec: nn.Module
+    rssm: RSSM
+
+    def initial(self, batch: int) -> State:
+        return self.rssm.initial(batch)
+
+    def observe(
+        self,
+        state: State,
+        step: Step,
+        *,
+        generator: torch.Generator | None = None,
+        mode: bool = False,
+    ) -> State:
+        noise = None if mode else self.noise(len(step.reward), generator=generator)
+        embed = self.codec.encode(step.observation)
+        return self.rssm.observe(state, embed, step.action, step.first, noise)[0]
+
+    def decode(self, state: State) -> Tensor:
+        return self.codec.expected(self.codec.decode(self.features(state)))
+
+    def noise(self, *batch: int, generator: torch.Generator | None) -> Tensor:
+        """What one sample of every latent of `batch` states is drawn from."""
+        like = next(self.rssm.parameters())
+        return self.rssm.latent.noise(*batch, like=like, generator=generator)
+
+    def filter(
+        self, batch: Step, generator: torch.Generator | None = None, mode: bool = False
+    ) -> tuple[State, Float[Tensor, "B T L"]]:
+        """Posterior states of whole sequences `[B, T, ...]` and what the posterior said of them
+        (logits or stats), with gradients."""
+        noise = None if mode else self.noise(*batch.reward.shape, generator=generator)
+        embed = self.codec.encode(batch.observation)
+        return self.rssm.filter(embed, batch.action, batch.first, noise)
+
+    def loss(
+        self, batch: Step, generator: torch.Generator | None = None
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor], State]:
+        """One batch `[B, T, ...]`: loss, its parts, and all B T posterior states, detached."""
+        states, posterior = self.filter(batch, generator)
+        loss, metrics = self.objective(batch, states, posterior)
+        return loss, metrics, {k: v.detach().flatten(0, 1) for k, v in states.items()}
