@@ -303,8 +303,8 @@ claim(
 # %% [markdown]
 # The last row is what Dreamer's code does. When it differentiates, it holds later actions fixed, as
 # if the actor would not react to where its first action led. Here that overstates the gradient by
-# more than a half. What saves it is the critic: it knows how the actor reacts, and every λ-return
-# leans on it.
+# more than a half, and its samples spread as widely as REINFORCE's with the exact baseline. What
+# saves it is the critic: it knows how the actor reacts, and every λ-return leans on it.
 #
 # ## Actions that can be differentiated
 #
