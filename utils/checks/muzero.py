@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from utils.agents import mcts, mcts_models
+from utils.agents.mcts import Reached
 from utils.course.exercise import Mistake, exercise
 from utils.world import Dreamt, Spec
 from utils.worlds import muzero
@@ -296,7 +297,7 @@ def reached_by_cases(self, dreamt):
     reward = torch.zeros(len(value)) if reward is None else reward
     cont = torch.ones(len(value)) if cont is None else cont
     sign = {1: 1.0, 2: -1.0}[self.players]
-    return mcts.Reached(dreamt.state, reward, sign * self.gamma * cont, logits, value)
+    return Reached(dreamt.state, reward, sign * self.gamma * cont, logits, value)
 
 
 @exercise(
@@ -571,11 +572,12 @@ def scale_gradient_as_sum(x, scale):
 )
 def _(scale_gradient, rng):
     found = {}
-    for scale in (float(rng.uniform(0.1, 0.4)), 0.5, 0.0, 1.0):
+    scales = {"a quarter or so": float(rng.uniform(0.1, 0.4)), "0.5": 0.5, "0": 0.0, "1": 1.0}
+    for name, scale in scales.items():
         x = normal(rng, B, D).requires_grad_()
         y = scale_gradient(x, scale)
-        found |= {f"value, scale {scale:.2f}": y}
-        found |= {f"gradient, scale {scale:.2f}": gradient(y * normal(rng, B, D), x)}
+        found |= {f"value, scale {name}": y}
+        found |= {f"gradient, scale {name}": gradient(y * normal(rng, B, D), x)}
     return found
 
 
