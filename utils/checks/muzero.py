@@ -16,7 +16,6 @@ from utils.worlds import muzero
 LESSON = "3.1"
 NO_GRADIENT = "what is detached is made of data, which has no gradient"
 TWO_AXES = "there are two axes: axis 1 is the last"
-LOW, HIGH = "latent.amin(-1, keepdim=True)", "latent.amax(-1, keepdim=True)"
 B, N, A, K, D = 3, 6, 4, 6, 5  # trees, nodes, actions, unrolled steps, latent features
 
 
@@ -426,9 +425,14 @@ def _(add_root_noise, rng):
 def scaled_by_rows(self, latent):
     rows = []
     for row in latent.reshape(-1, latent.shape[-1]):
-        size = torch.clamp(row.max() - row.min(), min=1e-5)
-        rows.append((row - row.min()) / size)
+        mean = row.sum() / len(row)
+        variance = (row * row).sum() / len(row) - mean * mean
+        rows.append((row - mean) / torch.sqrt(variance.clamp(min=0) + 1e-5))
     return torch.stack(rows).reshape(latent.shape)
+
+
+def scaled_by_layer_norm(self, latent):
+    return F.layer_norm(latent, latent.shape[-1:])
 
 
 @exercise(
@@ -440,35 +444,49 @@ def scaled_by_rows(self, latent):
     minutes=5,
     gradients=True,
     hints=(
-        "amin(-1, keepdim=True) and amax are taken for each row.",
-        "(latent - low) / (high - low).clamp(min=1e-5)",
+        "mean(-1, keepdim=True) is that of each row. The variance is the mean of the squares of "
+        "what is left.",
+        "centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()",
     ),
     mistakes=(
         Mistake(
-            "one range for the whole batch: each row has its own",
-            "low, high = latent.amin(-1, keepdim=True), latent.amax(-1, keepdim=True)",
-            "low, high = latent.min(), latent.max()",
+            "one mean for the whole batch: each row has its own",
+            "latent.mean(-1, keepdim=True)",
+            "latent.mean()",
         ),
         Mistake(
-            "a row of equal features becomes nan: clamp the range",
-            ".clamp(min=1e-5)",
+            "the mean is that of each feature over the batch, as in a batch norm",
+            "latent.mean(-1, keepdim=True)",
+            "latent.mean(0, keepdim=True)",
+        ),
+        Mistake(
+            "a row of equal features becomes nan: add 1e-5 to the variance",
+            " + 1e-5",
             "",
         ),
         Mistake(
-            "the range is that of each feature over the batch",
-            "latent.amin(-1, keepdim=True), latent.amax(-1, keepdim=True)",
-            "latent.amin(0, keepdim=True), latent.amax(0, keepdim=True)",
+            "it is divided by the variance, not by its root",
+            " + 1e-5).sqrt()",
+            " + 1e-5)",
         ),
         Mistake(
-            "the smallest feature is not 0: take it off first",
-            "return (latent - low) / ",
+            "the mean is not taken off what is returned",
+            "return centred / ",
             "return latent / ",
         ),
+        Mistake(
+            "the variance is divided by D - 1, as `torch.var` does unless it is told not to",
+            "centred.square().mean(-1, keepdim=True)",
+            "latent.var(-1, keepdim=True)",
+        ),
     ),
-    alternatives=(scaled_by_rows,),
+    alternatives=(scaled_by_layer_norm, scaled_by_rows),
     equivalents={
-        f"low, high = ({LOW}, {HIGH}) -> low, high = ({LOW.replace('-1', '1')}, {HIGH})": TWO_AXES,
-        f"low, high = ({LOW}, {HIGH}) -> low, high = ({LOW}, {HIGH.replace('-1', '1')})": TWO_AXES,
+        f"{line} -> {line.replace('mean(-1', 'mean(1')}": TWO_AXES
+        for line in (
+            "centred = latent - latent.mean(-1, keepdim=True)",
+            "return centred / (centred.square().mean(-1, keepdim=True) + 1e-05).sqrt()",
+        )
     },
 )
 def _(World, rng):
@@ -476,12 +494,12 @@ def _(World, rng):
     latent = (10 * normal(rng, B, D)).requires_grad_()
     scaled = world.scaled(latent)
     (scaled * normal(rng, B, D)).sum().backward()
-    flat = torch.full((2, D), float(rng.normal()))
-    flat[1, 0] += 1e-6
+    flat = torch.zeros(2, D)
+    flat[1, 0] = float(rng.uniform(0.005, 0.01))  # where the 1e-5 counts
     return {
         "state": scaled,
         "gradient of the latent": latent.grad,
-        "state of equal features": world.scaled(flat),
+        "state of equal features, and of nearly equal ones": world.scaled(flat),
     }
 
 

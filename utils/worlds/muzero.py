@@ -138,13 +138,14 @@ class MuZero(nn.Module):
     # ---- the three functions
 
     def scaled(self, latent: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
-        """Every row stretched to [0, 1], its smallest feature 0, its largest 1.
+        """Every row with mean 0 and variance 1 (of the D features, with 1e-5 added to it).
 
-        So the state has the range of the one-hot action beside it. A row of equal features becomes
-        0. Appendix G.
+        So no feature grows from step to step, and the state has the size of the one-hot action
+        beside it. A row of equal features becomes 0. Appendix G stretches rows to [0, 1]; there
+        one feature that sticks out flattens all others, and learning takes several times as long.
         """
-        low, high = latent.amin(-1, keepdim=True), latent.amax(-1, keepdim=True)
-        return (latent - low) / (high - low).clamp(min=1e-5)
+        centred = latent - latent.mean(-1, keepdim=True)
+        return centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()
 
     def represent(self, observation: Float[Tensor, "B ..."]) -> Float[Tensor, "B D"]:
         """h: the latent state of an observation."""
