@@ -79,6 +79,25 @@ def test_a_taken_cell_is_refused():
         games.step(stone[[1, 1, 1]])
 
 
+def test_openings_are_random_and_playable():
+    generator = torch.Generator().manual_seed(0)
+    games = TicTacToe(4000, openings=5, generator=generator)
+    row = games.reset()
+    stones = (games.board != 0).sum(-1)
+    share = torch.bincount(stones, minlength=6) / len(stones)
+    # 6 of 11 draws are empty boards; from five stones on some games would be over, and are not.
+    torch.testing.assert_close(share[:5], torch.tensor([6 / 11, *[1 / 11] * 4]), rtol=0, atol=0.03)
+    assert len(share) == 6
+    assert not game.over(games.board).any()
+    own, other = (games.board == 1).sum(-1), (games.board == -1).sum(-1)
+    assert ((other - own == 0) | (other - own == 1)).all()
+    assert torch.equal(game.board_of(row.observation), games.board)
+    assert len(games.board.unique(dim=0)) > 500
+    cell = game.legal(games.board).float().argmax(-1)
+    row = games.step(torch.nn.functional.one_hot(cell, 9).float())
+    assert not row.first.any()
+
+
 def test_exact_world_is_the_game():
     g, games, world = torch.Generator().manual_seed(0), TicTacToe(50), Exact()
     row = games.reset()

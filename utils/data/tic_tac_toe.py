@@ -69,14 +69,19 @@ class TicTacToe:
 
     Rows are in the arrival convention; a game that has ended starts anew in the next row. The
     reward is that of the player who moved: 1 for three in a row. The action must be legal.
+
+    About half of the games begin from the empty board, the others after 1 to `openings` random
+    moves, so that a player who always moves alike meets other positions too.
     """
 
-    def __init__(self, batch: int) -> None:
-        self.batch = batch
+    def __init__(
+        self, batch: int, openings: int = 0, generator: torch.Generator | None = None
+    ) -> None:
+        self.batch, self.openings, self.generator = batch, openings, generator
 
     def reset(self) -> Step:
-        """Empty boards."""
-        self.board = torch.zeros(self.batch, CELLS, dtype=torch.long)
+        """New games on all boards."""
+        self.board = self._begun()
         return self._row(torch.zeros(self.batch, CELLS), torch.ones(self.batch, dtype=torch.bool))
 
     def step(self, action: Float[Tensor, "B 9"]) -> Step:
@@ -90,8 +95,21 @@ class TicTacToe:
             raise ValueError(
                 f"Cells that are not empty were taken in games {taken.nonzero()[:, 0]}"
             )
-        self.board = torch.where(first[:, None], 0, moved(self.board, cell))
+        begun = self._begun() if first.any() else 0
+        self.board = torch.where(first[:, None], begun, moved(self.board, cell))
         return self._row(action * ~first[:, None], first)
+
+    def _begun(self) -> Int[Tensor, "B 9"]:
+        """The boards of new games, none of which is over."""
+        board = torch.zeros(self.batch, CELLS, dtype=torch.long)
+        moves = torch.randint(
+            -self.openings, self.openings + 1, (self.batch,), generator=self.generator
+        )
+        for made in range(self.openings):
+            luck = torch.rand(board.shape, generator=self.generator)
+            after = moved(board, (luck * legal(board)).argmax(-1))
+            board = torch.where(((made < moves) & ~over(after))[:, None], after, board)
+        return board
 
     def _row(self, action: Tensor, first: Tensor) -> Step:
         won = lost(self.board)
