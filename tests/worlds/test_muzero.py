@@ -91,6 +91,23 @@ def test_inverse_is_exact():
 
 
 @pytest.mark.parametrize("squash", [True, False])
+def test_without_atoms_a_head_is_a_number(squash):
+    """The target of x is found as x, and what it costs to say y is the squared distance."""
+    world = MuZero(MultiBinary(4), Discrete(2), Config(latent=4, units=4, support=0, squash=squash))
+    x, y = torch.tensor([[-2.5, 0.0, 7.0], [1.0, -1.0, 6.0]])
+    target, said = world.to_support(x), world.to_support(y)
+    assert target.shape == (3, 1)
+    torch.testing.assert_close(world.from_support(target), x, rtol=1e-5, atol=1e-6)
+    seen = value_transform(x) - value_transform(y) if squash else x - y
+    torch.testing.assert_close(world.misfit(said, target), seen.square())
+    torch.manual_seed(0)
+    world, rows = MuZero(Box(-8, 8, (3,), np.float32), Discrete(3), world.config), window()
+    _, parts, _ = world.loss(first_row(rows))  # heads start at zero
+    seen = value_transform(rows.reward) if squash else rows.reward
+    assert parts["reward"].item() == pytest.approx(seen[0, 1:].square().mean().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("squash", [True, False])
 def test_numbers_come_back_from_their_distribution(squash):
     world = MuZero(MultiBinary(4), Discrete(2), Config(latent=4, units=4, support=3, squash=squash))
     x = torch.tensor([-2.7, -1.0, -0.25, 0.0, 1.0, 1.5])

@@ -102,7 +102,7 @@ class Config:
     latent: int = 64  # D
     units: int = 128
     layers: int = 1  # hidden layers of each network
-    support: int = 300  # S: values up to h^-1(S), about 59,000
+    support: int = 300  # S: values up to h^-1(S), about 59,000; 0: a number, no distribution
     squash: bool = True  # by h; False in board games, whose values lie between -1 and 1
     value_weight: float = 0.25
 
@@ -170,13 +170,23 @@ class MuZero(nn.Module):
     def to_support(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape V"]:
         """The distribution over `self.atoms` (-S, ..., S) whose mean is `value_transform(x)`, or x
         if `config.squash` is False: all of it on the two atoms beside that. Beyond the ends it is
-        all on the last atom."""
-        return two_hot(value_transform(x) if self.config.squash else x, self.atoms)
+        all on the last atom. With S = 0 it is that number itself."""
+        x = value_transform(x) if self.config.squash else x
+        return two_hot(x, self.atoms) if self.config.support else x[..., None]
 
     def from_support(self, logits: Float[Tensor, "*shape V"]) -> Float[Tensor, "*shape"]:
         """The number that logits stand for: the mean atom, transformed back by h^-1."""
-        mean = logits.softmax(-1) @ self.atoms
+        mean = logits.softmax(-1) @ self.atoms if self.config.support else logits[..., 0]
         return inverse_transform(mean) if self.config.squash else mean
+
+    def misfit(
+        self, logits: Float[Tensor, "*shape V"], target: Float[Tensor, "*shape V"]
+    ) -> Float[Tensor, "*shape"]:
+        """What a prediction costs, its target given by `to_support`: the cross entropy; with S = 0
+        the squared error, as in the paper's board games."""
+        if self.config.support:
+            return cross_entropy(logits, target)
+        return (logits - target).square().squeeze(-1)
 
     # ---- the protocol
 
@@ -241,9 +251,9 @@ class MuZero(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor], State]:
         """The unrolled loss of windows `[B, K + 1]`, whose `value` holds the value targets.
 
-        Row 0 is seen, and the K actions after it are unrolled. At every row the cross entropies of
-        policy and value (times `config.value_weight`), from row 1 on of the reward too. Rows 1 to K
-        count 1 / K each, so that a longer unroll weighs no more (Appendix G).
+        Row 0 is seen, and the K actions after it are unrolled. At every row policy and value (times
+        `config.value_weight`) cost something, from row 1 on the reward too. Rows 1 to K count 1 / K
+        each, so that a longer unroll weighs no more (Appendix G).
 
         Where the episode terminated, nothing comes any more: value 0, from then on reward 0 too,
         whatever one does (actions are drawn), and there is no policy to learn. Where it was cut,
@@ -264,8 +274,8 @@ class MuZero(nn.Module):
         reward_target = self.to_support(rows.reward.masked_fill(~inside, 0.0)[:, 1:])
         parts = {
             "policy": counts * ~over * cross_entropy(policy, rows.policy),
-            "value": counts * cross_entropy(value, value_target),
-            "reward": counts[:, 1:] * cross_entropy(reward, reward_target),
+            "value": counts * self.misfit(value, value_target),
+            "reward": counts[:, 1:] * self.misfit(reward, reward_target),
         }
         means = {name: part.sum(1).mean() for name, part in parts.items()}
         loss = means["policy"] + self.config.value_weight * means["value"] + means["reward"]
