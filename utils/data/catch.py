@@ -2,9 +2,9 @@
 
 A ball falls one row a step from the top of a random column of six rows by five columns, and a
 paddle on the bottom row moves below it. When the ball arrives there, 1 is earned if the paddle is
-in its column, else -1, and the next ball appears at the top one step later. What is earned is paid
-in the same step, one step later or two, each as likely, and nothing that is seen tells when. From
-any place every ball can be reached in time, so best play earns 1 for every ball. An episode is cut
+in its column, and the next ball appears at the top one step later. What is earned is paid in the
+same step, one step later or two, each as likely, and nothing that is seen tells when. From any
+place every ball can be reached in time, so best play earns 1 for every ball. An episode is cut
 after `LIMIT` steps.
 """
 
@@ -48,9 +48,8 @@ class Catch(gym.Env):
         self.row, self.age = self.row + 1, self.age + 1
         if self.row == ROWS:
             self.row, self.ball = 0, int(self.np_random.integers(COLUMNS))
-        elif self.row == ROWS - 1:
-            earned = 1.0 if self.paddle == self.ball else -1.0
-            self.owed[self.np_random.integers(self.latest + 1)] += earned
+        elif self.row == ROWS - 1 and self.paddle == self.ball:
+            self.owed[self.np_random.integers(self.latest + 1)] += 1.0
         paid, self.owed = float(self.owed[0]), np.append(self.owed[1:], 0.0)
         return self.seen(), paid, False, self.age >= LIMIT, {}
 

@@ -6,7 +6,8 @@ something, paid or not. And rewards are predicted as the sum since a start (*val
 LSTM along the unrolled steps, so that nobody asks in which step a reward comes. The third change,
 targets that fit the present policy, is utils.agents.reanalyse.
 
-Shape key: B batch, K unrolled steps, A actions, D latent features, L units of the LSTM, V atoms.
+Shape key: B batch, K unrolled steps, A actions, D latent features, L units of the LSTM, P projected
+features, V atoms.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from utils.nn.mlp import Linear, mlp
+from utils.nn.mlp import Activate, Linear
 from utils.world import Dreamt, State, Step
 from utils.worlds import muzero
 from utils.worlds.muzero import Played, cross_entropy, random_actions, scale_gradient
@@ -34,8 +35,22 @@ class Config(muzero.Config):
 
     memory: int = 64  # L
     horizon: int = 5  # steps after which the value prefix starts over; 1 is a reward for each step
-    projection: int = 64  # features in which imagined and seen states are compared
+    projection: int = 64  # P, features in which imagined and seen states are compared
     consistency: float = 2.0
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Every feature with mean 0 and deviation 1 over the batch, whatever its shape; then scaled.
+
+    It keeps states apart: what is alike in all of them is taken away before they are compared. No
+    statistics are kept from batch to batch, because nothing is compared outside training.
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__(features, track_running_stats=False)
+
+    def forward(self, x: Float[Tensor, "*batch F"]) -> Float[Tensor, "*batch F"]:
+        return super().forward(x.flatten(0, -2)).view_as(x)
 
 
 class EfficientZero(muzero.MuZero):
@@ -46,9 +61,18 @@ class EfficientZero(muzero.MuZero):
     ) -> None:
         super().__init__(observation_space, action_space, c := config or Config())
         self.memory = nn.LSTMCell(c.units, c.memory)
-        self.to_reward = Linear(c.memory, len(self.atoms), scale=0.0)
-        self.projector = mlp(c.latent, c.projection, 1, c.projection)
-        self.predictor = mlp(c.projection, c.projection // 2, 1, c.projection)
+        self.to_reward = nn.Sequential(
+            Activate(c.memory), Linear(c.memory, len(self.atoms), scale=0.0)
+        )
+        projection, narrow = c.projection, c.projection // 2
+        self.projector = nn.Sequential(
+            *(nn.Linear(c.latent, projection), BatchNorm(projection), nn.ReLU()),
+            *(nn.Linear(projection, projection), BatchNorm(projection)),
+        )
+        self.predictor = nn.Sequential(
+            *(nn.Linear(projection, narrow), BatchNorm(narrow), nn.ReLU()),
+            nn.Linear(narrow, projection),
+        )
 
     # ---- the three functions, g with a memory
 
