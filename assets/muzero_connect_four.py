@@ -154,6 +154,7 @@ def learn(mind: Mind, optimiser: torch.optim.Optimizer, rows: Played, generator)
 
 def train(size: Size, about: dict) -> float:
     """Self-play; copies are kept in runs/. Returns seconds, of the CPU if there is no GPU."""
+    torch.manual_seed(SEED)
     mind, run = Mind(size), store.Run(RUNS, "connect_four", about)
     world, games = mind.world, game.ConnectFour(size.games, DEVICE)
     optimiser = torch.optim.AdamW(world.parameters(), size.rate, weight_decay=1e-4, fused=True)
@@ -285,7 +286,6 @@ def round_robin(players: dict[str, Player], size: Size, about: dict) -> Float[np
 
 def main() -> None:
     torch.set_num_threads(1)
-    torch.manual_seed(SEED)
     size = SIZES[DEVICE]
     about = dataclasses.asdict(size) | {"seed": SEED, "device": DEVICE}
     seconds = train(size, about)
