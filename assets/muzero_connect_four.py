@@ -67,9 +67,9 @@ class Size:
 
 
 SIZES = {
-    "cpu": Size(latent=64, units=128, games=64, simulations=24, moves=4000, updates=2, batch=128),
+    "cpu": Size(latent=64, units=128, games=64, simulations=24, moves=6000, updates=2, batch=128),
     "cuda": Size(
-        latent=256, units=512, games=1024, simulations=50, moves=5000, updates=4, batch=1024
+        latent=256, units=512, games=1024, simulations=50, moves=3000, updates=4, batch=1024
     ),
 }
 UNROLL, STEPS, MEMORY = 5, game.CELLS, 500  # K; n: to the end of the game; rows of each game
@@ -176,6 +176,7 @@ def train(size: Size, about: dict) -> float:
             copy.save({"world": world.state_dict(), "seconds": clock() - begun})
         decision = mind.think(games.board, generator, fast)
         found = Played(*row, decision.policy, decision.tree.value[:, 0])
+        found = found._replace(observation=row.observation.bool())  # a byte a cell
         replay.add(Played(*(v.cpu() for v in found)))
         column = chosen(decision, games.board, generator)
         row = games.step(one_hot(column, game.COLUMNS).float())
