@@ -1,19 +1,19 @@
 """Trains the arms of lesson 2.4 and gathers them in 2.4_arms.json, which the lesson draws.
 
-    python -m assets.dreamer_v3_arms [JOBS]
+    python -m assets.dreamer_v3_arms [JOBS [ARM ...]]
 
 An arm is DreamerV3 as the lesson has it, with a part removed, or on another task. What trains are
-the lesson's own cells. Each run is a file in runs/2.4/arms, and one that is there is not trained
-again; so a stopped command goes on, and gathers what there is. About 70 CPU seconds a run.
+the lesson's own cells, in JOBS processes side by side. Each run is a file in runs/2.4/arms, and one
+that is there is not trained again; so a stopped command goes on, and gathers what there is.
 """
 
 import contextlib
 import io
 import json
 import os
-import subprocess
 import sys
 import time
+from multiprocessing import Queue, get_context
 from pathlib import Path
 
 from utils.course.lesson_file import make
@@ -37,14 +37,13 @@ def lesson() -> dict:
     raise ValueError("The lesson defines no arms.")
 
 
-def train(part: int, parts: int) -> None:
-    """One of so many parts of the runs that are missing, the first of every arm first."""
+def work(queue: Queue) -> None:
+    """Trains what stands in the queue, up to a None."""
     names = lesson()
-    runs = [(n, name) for name, count in names["ARMS"].items() for n in range(count)]
-    missing = [run for run in sorted(runs, key=lambda r: r[0]) if not place(*run).exists()]
-    for number, name in missing[part::parts]:
+    while (run := queue.get()) is not None:
+        number, name = run
         begun = time.process_time()
-        arm = names["breakout_arm" if name == "Breakout" else "carts_arm"]
+        arm = names["breakout_arm" if name == "Breakout" else "vector_arm"]
         with contextlib.redirect_stdout(io.StringIO()):
             made = arm(name, number) | {"seed": number}
         made["cpu seconds"] = round(time.process_time() - begun, 1)
@@ -69,15 +68,23 @@ def gather() -> None:
     print({name: [round(run["score"], 1) for run in runs] for name, runs in arms.items()})
 
 
-def main(jobs: str = "1", part: str | None = None) -> None:
-    if part is not None:
-        train(int(part), int(jobs))
-        return
-    command = [sys.executable, "-m", "assets.dreamer_v3_arms", jobs]
-    threads = os.environ | {"OMP_NUM_THREADS": "1"}
-    workers = [subprocess.Popen([*command, str(i)], env=threads) for i in range(int(jobs))]
+def main(jobs: str = "1", *only: str) -> None:
+    os.environ["OMP_NUM_THREADS"] = "1"
+    runs = [(n, name) for name, count in lesson()["ARMS"].items() for n in range(count)]
+    missing = [run for run in runs if not place(*run).exists()]
+    missing = [run for run in missing if not only or run[1] in only]
+    processes = get_context("spawn")
+    queue = processes.Queue()
+    for run in sorted(
+        missing, key=lambda run: (run[1] != "Breakout", run[0])
+    ):  # the long ones first
+        queue.put(run)
+    workers = [processes.Process(target=work, args=(queue,)) for _ in range(int(jobs))]
     for worker in workers:
-        worker.wait()
+        queue.put(None)
+        worker.start()
+    for worker in workers:
+        worker.join()
     gather()
 
 
