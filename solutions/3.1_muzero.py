@@ -144,11 +144,12 @@ diagram(
 # | latent states | scaled to [0, 1] | the same | mean 0, variance 1: with [0, 1] our small networks took several times as long, in both games |
 # | unroll K | 5 | 5 | 5 |
 # | targets | end of the game; 10 steps in Atari | the same | end of the game; 10 steps in Breakout |
-# | support | 601 atoms in Atari, a scalar in board games | the same | lost, drawn, won in tic-tac-toe, without h; 21 atoms in Breakout |
-# | weight of the value | 1; 0.25 in Reanalyse | 1 | 1 in tic-tac-toe, 0.25 in Breakout |
+# | support | 601 atoms in Atari, a scalar in board games | the same | three atoms in tic-tac-toe, lost, drawn and won, without h; a number in Breakout, through h |
+# | weight of the value | 1; 0.25 in Reanalyse | 1 | 1 in tic-tac-toe, 2 of a squared error in Breakout |
 # | reward in board games | not trained: the value knows the end | the same | trained, 1 for the winning move |
 # | gradient | ½ into g, 1/K on rows 1 to K | the same | the same |
 # | replay | by priority in Atari, uniform in board games | uniform | uniform |
+# | games begin | at the beginning | the same | in tic-tac-toe half of them after one to five random moves |
 # | optimiser | SGD with momentum, or Adam | momentum | AdamW |
 # | an observation | the last 8 boards, or 32 frames | - | one board, one frame |
 #
@@ -1160,7 +1161,9 @@ display(Markdown(ladder.render([row])))
 # ## What is missing
 #
 # - **Size.** Atari: 50 simulations, 32 frames as input, residual networks, 20 billion frames. Here
-#   one frame of 10 x 10 cells, one hidden layer, 100,000 steps.
+#   one frame of 10 x 10 cells, one hidden layer, 256,000 steps for the checkpoint.
+# - **A larger board.** `python -m assets.muzero_connect_four` plays Connect Four by the same code, and
+#   follows its strength as an Elo curve.
 # - **Priorities and fresh targets.** In Atari the paper draws windows by how wrong the value was,
 #   and *Reanalyse* searches again from old positions with the newest network. Here each row keeps
 #   what the search said when it was played. Lesson 3.2 adds the second.
@@ -1173,7 +1176,8 @@ display(Markdown(ladder.render([row])))
 # 2. A model trained on rewards forgets what makes no difference to them. Which new reward could it
 #    learn quickly, and which not at all?
 # 3. Without noise at the root, which mistakes of the first hour would last forever?
-# 4. In the judge's table, why are games against any play lost more often than against perfect play?
+# 4. In the judge's table, why is the second player so much weaker than the first? Which positions
+#    does each of them have to know?
 #
 # ### Where to read on
 #

@@ -788,14 +788,14 @@ def loss_by_rows(self, rows, generator=None):
             weight = 1.0 if t == 0 else 1 / (length - 1)
             alive = t < min(stop, end)
             target = rows.value[b, t] if alive else torch.zeros(())
-            cost = muzero.cross_entropy(value[0, t], self.to_support(target))
+            cost = self.misfit(value[0, t], self.to_support(target))
             sums["value"] = sums["value"] + weight * cost / batch
             if alive:
                 cost = muzero.cross_entropy(policy[0, t], rows.policy[b, t])
                 sums["policy"] = sums["policy"] + weight * cost / batch
             if t:
                 target = rows.reward[b, t] if t < stop else torch.zeros(())
-                cost = muzero.cross_entropy(reward[0, t - 1], self.to_support(target))
+                cost = self.misfit(reward[0, t - 1], self.to_support(target))
                 sums["reward"] = sums["reward"] + weight * cost / batch
     loss = sums["policy"] + self.config.value_weight * sums["value"] + sums["reward"]
     return loss, {k: v.detach() for k, v in sums.items()}, {"latent": latent.detach()}
@@ -822,6 +822,11 @@ def loss_by_rows(self, rows, generator=None):
             "(inside | over)",
             "inside",
             "absorbing",
+        ),
+        Mistake(
+            "values are always taken for distributions: `misfit` knows whether they are",
+            "self.misfit(value, value_target)",
+            "cross_entropy(value, value_target)",
         ),
         Mistake(
             "rows 1 to K count in full: a longer unroll would weigh more",
@@ -904,4 +909,6 @@ def _(World, rng):
     kept = [*parts.values(), starts["latent"]]
     free = torch.tensor([float(not v.requires_grad) for v in kept])
     found["parts and states cut off from the graph"] = free
-    return {"loss": loss, **found, "states of row 0": starts["latent"]}
+    numbers = small_world(World, rng, support=0).loss(rows, generator)[0]
+    found |= {"states of row 0": starts["latent"], "loss of a world without atoms": numbers}
+    return {"loss": loss, **found}

@@ -251,9 +251,10 @@ class MuZero(nn.Module):
     ) -> tuple[Tensor, dict[str, Tensor], State]:
         """The unrolled loss of windows `[B, K + 1]`, whose `value` holds the value targets.
 
-        Row 0 is seen, and the K actions after it are unrolled. At every row policy and value (times
-        `config.value_weight`) cost something, from row 1 on the reward too. Rows 1 to K count 1 / K
-        each, so that a longer unroll weighs no more (Appendix G).
+        Row 0 is seen, and the K actions after it are unrolled. What counts at every row: the cross
+        entropy of the policy, `misfit` of the value (times `config.value_weight`), from row 1 on
+        `misfit` of the reward. Rows 1 to K count 1 / K each, so that a longer unroll weighs no more
+        (Appendix G).
 
         Where the episode terminated, nothing comes any more: value 0, from then on reward 0 too,
         whatever one does (actions are drawn), and there is no policy to learn. Where it was cut,
