@@ -563,7 +563,7 @@ def small():
     return MuZero(CORRIDOR, gym.spaces.Discrete(3), config)
 
 
-updates = lesson.pick(smoke=3, quick=600, evidence=1000, full=1500)
+updates = lesson.pick(smoke=3, quick=600, full=1500)
 equivalent, seeing = small(), small()
 decoder, readout = mlp(LATENT, 128, 1, CELLS + NOISE), mlp(LATENT, 128, 2, 1)
 learn_rewards = torch.optim.AdamW(equivalent.parameters())
@@ -802,7 +802,7 @@ claim(
 sizes = lesson.pick(
     smoke={"games": 8, "simulations": 4, "moves": 24, "batch": 16},
     quick={"games": 64, "simulations": 25, "moves": 500, "batch": 128},
-    evidence={"games": 64, "simulations": 25, "moves": 900, "batch": 128},
+    evidence={"games": 64, "simulations": 25, "moves": 700, "batch": 128},
     full={"games": 64, "simulations": 25, "moves": 3000, "batch": 128},
 )
 torch.manual_seed(seed)
@@ -1015,7 +1015,7 @@ play(
 sizes = lesson.pick(
     smoke={"games": 4, "steps": 60, "batch": 8, "test": 2, "limit": 20},
     quick={"games": 32, "steps": 900, "batch": 128, "test": 64, "limit": 300},
-    evidence={"games": 32, "steps": 2500, "batch": 128, "test": 64, "limit": 300},
+    evidence={"games": 32, "steps": 1400, "batch": 128, "test": 64, "limit": 300},
     full={"games": 32, "steps": 20_000, "batch": 128, "test": 64, "limit": 1000},
 )
 torch.manual_seed(seed)
