@@ -143,7 +143,7 @@ diagram(
 # | networks | residual, convolutions, 16 blocks | - | one hidden layer of 128 for each function |
 # | latent states | scaled to [0, 1] | the same | mean 0, variance 1: with [0, 1] our small networks took several times as long, in both games |
 # | unroll K | 5 | 5 | 5 |
-# | targets | end of the game; 10 steps in Atari | the same | end of the game; 10 steps in Breakout |
+# | targets | end of the game; 10 steps in Atari | the same | 3 steps in tic-tac-toe, 10 in Breakout |
 # | support | 601 atoms in Atari, a scalar in board games | the same | three atoms in tic-tac-toe, lost, drawn and won, without h; a number in Breakout, through h |
 # | weight of the value | 1; 0.25 in Reanalyse | 1 | 1 in tic-tac-toe, 2 of a squared error in Breakout |
 # | reward in board games | not trained: the value knows the end | the same | trained, 1 for the winning move |
@@ -288,6 +288,9 @@ plt.suptitle("visits of the root's edges, in per cent")
 plt.show()
 
 # %% [markdown]
+# After 8 simulations three moves share the lead. After 32 the block has most of the visits, after 128
+# nearly all: what loses was tried, seen to lose, and hardly tried again.
+#
 # ### Search improves on its prior
 #
 # With a perfect model each simulation more should make the policy better. Tic-tac-toe is solved
@@ -474,8 +477,8 @@ for name, values in sizes.items():
     print(f"{name:15}", "  ".join(f"k={k}: {value:5.1f}" for k, value in enumerate(values, 1)))
 
 # %% [markdown]
-# Without the halves the fifth reward pulls as hard as the first, through five networks in a row.
-# With them, the k-th has about half as much of it as the one before, and what is near comes first.
+# Without the halves the fifth reward pulls about as hard as the first, through five networks in a
+# row. With them the pull of the k-th is divided by $2^k$, and what is near comes first.
 #
 # ### What the value should say
 #
@@ -628,9 +631,8 @@ claim(
 # ## Chance
 #
 # g is deterministic. Where chance decides, it can only give one state for all that might happen. A
-# game: take 0.6 and go home, or *gamble*: a coin is thrown, one sees it, and says what it is; right
-# pays
-# 1. Whoever gambles can always be right, so gambling is worth 1.
+# game: take 0.6 and go home, or *gamble*: a coin is thrown, one sees it, and says what it is. Who
+# says it right is paid one. Whoever gambles can always be right, so gambling is worth 1.
 
 # %%
 START, HEADS, TAILS, HOME = range(4)
