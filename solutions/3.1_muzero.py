@@ -1116,8 +1116,11 @@ claim("Breakout: return, as a multiple of random", [reached], ">=", 3, relative_
 # %% [markdown]
 # ### For longer
 #
-# What comes next stands on a run of the same code that was nine times as long as this one in quick
-# (`python -m assets.muzero_breakout`, card beside the file).
+# What comes next stands on a run of the same code that was nine times as long as this one in quick:
+# 256,000 steps, about 130 seconds on one core (`python -m assets.muzero_breakout`, card beside the
+# file). Three seeds of it reach 10.2, 8.0 and 6.6 in 64 new games, cut at 300 steps. The policy
+# network alone, without any search, reaches 9.6, 7.4 and 6.6: it has taken over what the search
+# finds. The first of the three is loaded here.
 
 # %%
 checkpoint = ROOT / "assets/3.1_breakout.safetensors"
