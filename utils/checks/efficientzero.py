@@ -719,6 +719,9 @@ def _(completed_q, rng):
 # 3.2.9 ------------------------------------------------------------------------------------------
 
 
+BUDGETS = {"1": 1, "2": 2, "5": 5, "16": 16}
+
+
 def halving_schedule_by_lists(considered, simulations):
     if considered <= 1:
         return list(range(simulations))
@@ -789,9 +792,9 @@ def _(halving_schedule, rng):
     # How long a schedule is stands first: lists of different lengths differ there.
     found = {}
     for considered in (1, 2, 3, 4, 5, 8, 16):
-        for simulations in (1, 2, 5, 16, int(rng.integers(17, 60))):
+        for name, simulations in {**BUDGETS, "many": int(rng.integers(17, 60))}.items():
             schedule = halving_schedule(considered, simulations)
-            what = f"{considered} actions, {simulations} simulations"
+            what = f"{considered} actions, {name} simulations"
             found[f"length, {what}"] = torch.tensor(len(schedule))
             found[f"schedule, {what}"] = torch.tensor(schedule)
     return found
