@@ -444,8 +444,8 @@ claim(
 # %% [markdown]
 # Each single reward is wrong by a lot, and has to be. Their sum need not be, and without $h$ it is
 # not: errors of means cancel. With $h$ they do not. The mean of $h(0)$ and $h(1)$, taken back, is less
-# than the mean of 0 and 1 (exercise in the questions), and three such rewards are too small by a
-# tenth together. A prefix that is certain pays no such price.
+# than the mean of 0 and 1 (question 1), and three such rewards are too small by a tenth together. A
+# prefix that is certain pays no such price.
 #
 # ### Find the bug
 #
@@ -956,8 +956,8 @@ claim(
 claim("Atari 100k: smallest share of an agent's mean that three games make", [min(half)], ">=", 0.4)
 
 # %% [markdown]
-# Three games of 26 make two fifths or more of every agent's mean. DIAMOND's mean is 1.46, and more
-# than half of its games are below 0.4. By the IQM the order of the world models is the same as by the
+# Three games of 26 make two fifths or more of every agent's mean. DIAMOND's mean is 1.46, and half
+# of its games are below 0.4. By the IQM the order of the world models is the same as by the
 # mean here, but the distances are others, and EfficientZero, which looks ahead when it acts, is at
 # 1.05 and not at 1.94.
 #
@@ -1025,7 +1025,8 @@ display(Markdown(ladder.render(table)))
 # ## What is missing
 #
 # - **Size.** Atari pictures, residual networks, 50 simulations, 120,000 updates of 256 windows on four
-#   GPUs. Here three letters of Catch.
+#   GPUs. Here a game of 35 bits, 16 simulations, and 1,700
+#   updates of 64.
 # - **Priorities, augmentation, a slow copy for the targets**: all in the official code, and not here.
 # - **Chance.** When the next ball appears, no deterministic model can know where (lesson 3.1).
 #
