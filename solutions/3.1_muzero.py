@@ -964,6 +964,9 @@ with LivePlot("move", **panels) as plot:
 show_thoughts("after training")
 
 # %% [markdown]
+# It blocks, and hardly looks at anything else. The answers it expects are legal now, and the line
+# ends in a draw, as its value says.
+#
 # ### The judge
 #
 # Play without noise is one move for each position. So all games that it can come to play are
@@ -987,6 +990,10 @@ never_lost = verdict[True][0].lost == 0
 claim("tic-tac-toe, first player: never lost against perfect play", [never_lost], ">=", 0.8)
 
 # %% [markdown]
+# As the first player it lost no game to perfect play, here and on all five seeds of the evidence (700
+# moves there, 500 here). As the second player it still loses some. Whoever answers has to know more
+# positions: the table counts the games.
+#
 # ### Play against it
 #
 # Keys 1 to 9 are the cells, row by row; you are the crosses. Whoever did not begin the last game
@@ -1138,8 +1145,8 @@ print(f"after {frames_seen:,} steps: {reached:.2f} with a search")
 #
 # The ladder asks worlds what they will see. This one has no answer, so most of its column is empty,
 # and that is not a failure of measurement. What it has: rewards, over fifteen steps of the test
-# windows, and its value along games of its own, against what these games paid in the next 40 steps.
-# There is no head for ends.
+# windows, which others played, and its value along games of its own, against what these games paid in
+# the next 40 steps. There is no head for ends.
 
 # %%
 data = minatar.load("breakout")

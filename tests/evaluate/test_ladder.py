@@ -343,3 +343,9 @@ def test_too_short_windows_are_refused():
     for context in (0, 7):
         with pytest.raises(ValueError, match="context"):
             measure(Ring(), windows(alternating(2, 5)), context, GRID, "x")
+
+
+def test_a_bracket_without_its_quantity_is_a_row_of_its_own():
+    row = {"ground": "g", "name": "n", "a": 1.0, "a (new)": 2.0, "value (own play)": 0.5}
+    lines = ladder.render([row]).splitlines()
+    assert lines[2:] == ["| a | 1 / 2 |", "| value (own play) | 0.5 |"]

@@ -383,10 +383,11 @@ def render(table: Sequence[Row]) -> str:
 def _table(ground: str, members: list[Row]) -> str:
     names = dict.fromkeys(key for row in members for key in row if key not in ("ground", "name"))
     names = [n for n in names if any(row.get(n) is not None for row in members)]
-    subsets = dict.fromkeys(n.partition(" (")[2].rstrip(")") for n in names if n.endswith(")"))
+    of_subsets = [n for n in names if n.endswith(")") and n.partition(" (")[0] in names]
+    subsets = dict.fromkeys(n.partition(" (")[2].rstrip(")") for n in of_subsets)
     head = f"{ground} (all{''.join(f' / {s}' for s in subsets)})" if subsets else ground
     lines = [[head, *(row["name"] for row in members)], ["---"] + ["---:"] * len(members)]
-    for name in (n for n in names if not n.endswith(")")):
+    for name in (n for n in names if n not in of_subsets):
         keys = [name, *(k for k in (f"{name} ({s})" for s in subsets) if k in names)]
         lines.append([name, *(_cells([row.get(k) for k in keys]) for row in members)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
