@@ -347,5 +347,5 @@ def test_too_short_windows_are_refused():
 
 def test_a_bracket_without_its_quantity_is_a_row_of_its_own():
     row = {"ground": "g", "name": "n", "a": 1.0, "a (new)": 2.0, "value (own play)": 0.5}
-    lines = ladder.render([row]).splitlines()
+    lines = render([row]).splitlines()
     assert lines[2:] == ["| a | 1 / 2 |", "| value (own play) | 0.5 |"]
