@@ -751,12 +751,15 @@ LAPROP = partial(LaProp, lr=RATE, warmup=100)
 ROWS, SEGMENT = lesson.pick(smoke=18, quick=1000), lesson.pick(smoke=18, quick=500)
 
 
-def train(name, seed, world, behaviour, envs, *, rows=ROWS, optimiser=LAPROP, plot=None):
-    """Plays and learns for `rows` rows of all games; returns `frames, return` of every 50 rows."""
+def train(name, seed, world, behaviour, envs, *, rows=ROWS, optimiser=LAPROP, fall=3, plot=None):
+    """Plays and learns for `rows` rows of all games; returns `frames, return` of every 50 rows.
+
+    The rate falls to 0 over the last of `fall` parts of the run.
+    """
     torch.manual_seed(seed)
     parameters = [p for m in (world, behaviour) for p in m.parameters() if p.requires_grad]
     optimiser = optimiser(parameters)
-    falling = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda k: min(1, 3 * (1 - k / rows)))
+    falling = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda k: min(1, fall * (1 - k / rows)))
     policy, replay = behaviour.policy(world), Replay(100_000)
     generator = torch.Generator().manual_seed(seed)
     parts = {"world": world, "behaviour": behaviour, "optimiser": optimiser}
@@ -971,7 +974,11 @@ for low, high in ((0, 2), (2, 6), (6, 12), (12, 18), (18, 24)):
 display(Markdown("\n".join(lines)))
 
 # %% [markdown]
-# WHERE
+# In the stored run no game is lost. The table shows all the same where one would be. In the middle
+# the world knows the place to 0.2 dm, at the edge it is wrong by 6.6 dm; and the critic hardly minds,
+# 67.7 there against 68.2. A run stopped halfway lost ten games, all of them off the track. Its world
+# was wrong by 10 dm at the edge, and the critic gave 32.3 there against 33.1 in the middle. What is
+# rare in the replay is learned last.
 
 # %% [markdown]
 # ## Does one set fit?
@@ -1071,14 +1078,16 @@ def vector_arm(name, number):
 #
 # MinAtar Breakout shows 10 x 10 cells of four kinds, here as 400 bits. Beside DreamerV3 plays PPO
 # (`utils/agents/ppo.py`), which has no model. It learns from each stretch of 64 rows four times,
-# and throws it away. DreamerV3's batch, rate and optimiser are those of CartPole. Its networks are
-# larger, and 5 games play in place of 16, so that each frame is replayed 26 times. (In the paper,
-# too, the size of the network and the train ratio are all that ever changes.)
+# and throws it away. DreamerV3's batch is that of CartPole. Its networks are larger, its rate is
+# 1.5e-3 and falls from the first row on, and 5 games play in place of 16, so that each frame is
+# replayed 26 times. (In the paper the size of the network and the train ratio are all that ever
+# changes. The smaller rate was chosen on one seed.)
 
 # %%
 BITS = dreamer_v3.Config(deter=128, hidden=128, stoch=12, classes=12, units=96)
 BITS_AGENT = actor_critic.Config(units=96, layers=2)
-BITS_ROWS = lesson.pick(smoke=18, quick=2000)
+BITS_TRAINING = {"rows": lesson.pick(smoke=18, quick=2000), "fall": 1}
+BITS_TRAINING |= {"optimiser": partial(LaProp, lr=1.5e-3, warmup=100)}
 
 
 def breakout_arm(name, number):
@@ -1089,7 +1098,7 @@ def breakout_arm(name, number):
     world, behaviour = agent(envs, sizes=BITS, config=BITS_AGENT)
     random = judged(judges, world, behaviour, number)  # nothing is learned yet
     began = time.process_time()
-    curve = train(name, number, world, behaviour, envs, rows=BITS_ROWS)
+    curve = train(name, number, world, behaviour, envs, **BITS_TRAINING)
     seconds = time.process_time() - began
     made = {"score": judged(judges, world, behaviour, number), "curve": curve, "random": random}
     return made | {"seconds": seconds, "ppo": model_free(number, curve[-1][0])}
@@ -1185,16 +1194,26 @@ else:
     )
 
 # %% [markdown]
-# **Scale.** With rewards 1, 100 and 10,000 times as large, all of it together returns 416, 372 and
-# 406 of 500 on average. *Plain* returns 428, 126 and 51: at 10,000 two of three runs push to one side
-# for ever. That is what the paper is about.
+# **Scale.** With rewards 1, 100 and 10,000 times as large, all of it together returns 444, 437 and
+# 480 of 500 on average over the same three seeds. *Plain* returns 398, 341 and 25: at 10,000 no run
+# of three learned anything. That is what the paper is about.
 #
-# **Alone, no part can be told from chance.** Five runs of the same arm lie between 126 and 500, and
-# no arm with one part missing lies clearly below. CartPole pays 1 in each step, and has four numbers
-# in it. It does not need what 150 tasks need.
+# **Alone.** Without zero heads 123, and the best of three runs stays below the worst with all of it
+# together. A head that begins at random predicts millions (you saw it above), and the range of
+# returns does not forget them soon. Without two-hot 283: two of three runs are lost. No other part
+# can be told from chance here: three runs of all of it lie between 345 and 500, and runs without one
+# of the other parts between 182 and 500. CartPole pays 1 in each step, and has four numbers in it.
+# It does not need what 150 tasks need.
 #
-# **Reliable it is not.** 475 or more, on three of five seeds. Most runs have reached 500 somewhere on
-# the way and lost it again. Without velocities two of five runs score above 440.
+# **How reliable is it?** The five seeds of the evidence return 500, 500, 497, 479 and 415. Three more
+# runs with these settings, on another processor, 489, 500 and 345. Most runs are at 500 early, with a
+# cart that stays in the middle; then it drifts, and the world must learn of the edges from a few
+# lost games. With half the batch and a larger rate (3e-3, 19,200 frames) five runs returned 126 to
+# 500: these settings came of a search over some 60 runs. Without velocities 237, 477, 205, 472, 267:
+# there it learns more slowly, and is not done after 16,000 frames.
+#
+# **Other actions.** On Pendulum the same settings learn with continuous actions: -200, -258 and -196
+# after 16,000 decisions. Random torques return about -1,200, PlaNet's planner of lesson 2.2 -174.
 
 # %%
 if known:
@@ -1396,6 +1415,21 @@ plt.show()
 # official seeds have 298 to 714 there, with 16 times as many updates a frame. One setting is not
 # theirs: a rate of 3e-4. With their 4e-5 a run of 5,100 updates had learned nothing (37 to 68); so
 # small a rate is made for a million updates.
+#
+# ### What did not hold
+#
+# - *CartPole: return after 16,000 real frames*: the mean is 478, but one seed of five returned 415,
+#   and the interval of the mean reaches down to 449; 450 was claimed. The other claim, 475 or more
+#   on four of five seeds, holds.
+# - *velocities hidden: return*: 332 on average where 400 was claimed.
+# - *velocities hidden: return of 475 or more (yes or no)*: one seed of five where four were claimed.
+#   16,000 frames are too few to learn what to remember.
+# - *without two-hot: return, as a share of all of it*: 0.64, but one of three runs does as well as
+#   with it, so the interval reaches 0.95. The bounds for it and for zero heads were set when two of
+#   the three seeds had been seen.
+# - *Breakout: return, as a multiple of random play*: 4.5 on average, but one of three runs never
+#   scored.
+# - *Breakout: return, as a multiple of PPO's after the same real frames*: 0.99.
 #
 # ## What is missing
 #
