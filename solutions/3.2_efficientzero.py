@@ -749,6 +749,12 @@ ax.invert_yaxis()
 plt.show()
 
 # %% [markdown]
+# With everything, four of five seeds catch every ball after 2,400 real steps and the fifth 4.7 of 6;
+# with none of the three it is 2.3 to 5.5. Over the run the correction is worth 1.2 balls of 6 and the
+# consistency 0.9. The value prefix cannot be told from nothing: 0.3, and two seeds did better without.
+# Values here are learned without $h$, and then theory gave it little to win.
+
+# %% [markdown]
 # ## Gumbel MuZero: improve with two simulations
 #
 # MuZero's policy target is the share of visits. With two simulations that is two edges with a half
@@ -1022,12 +1028,25 @@ for name, changes in (
 display(Markdown(ladder.render(table)))
 
 # %% [markdown]
+# Three hundred updates are few: rewards are rare (most of them are missed), and neither world is good
+# yet. The value knows that nothing comes after an end, though no head was ever asked.
+#
+# ### What did not hold
+#
+# - *310 rows: the same, as much as expected*: 0.10 more of the true state is known with consistency,
+#   on every seed, and not 0.2. Even without it, the linear map reads more than half off a network that
+#   never saw such a target.
+# - *Catch: return over the run, everything less no value prefix*: 0.27 [-0.21, 0.73]. Five seeds
+#   cannot tell it from nothing.
+#
 # ## What is missing
 #
 # - **Size.** Atari pictures, residual networks, 50 simulations, 120,000 updates of 256 windows on four
 #   GPUs. Here a game of 35 bits, 16 simulations, and 1,700
 #   updates of 64.
 # - **Priorities, augmentation, a slow copy for the targets**: all in the official code, and not here.
+# - **A game of MinAtar.** The same five arms on Breakout were not run. `WM_PROFILE=full` repeats
+#   Catch, with larger batches and twice the steps: an estimate, not measured, is 20 CPU-minutes.
 # - **Chance.** When the next ball appears, no deterministic model can know where (lesson 3.1).
 #
 # ### Questions
