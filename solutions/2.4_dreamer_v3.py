@@ -813,8 +813,8 @@ def judged(envs, world, behaviour, seed, episodes=1):
 
 
 # %% [markdown]
-# Everything that this lesson trains is an *arm*. Here you run the first. All of them take more than
-# an hour of one core, so they have a command of their own, `python -m assets.dreamer_v3_arms`, which
+# Everything that this lesson trains is an *arm*. Here you run the first. All of them take about
+# two hours of one core, so they have a command of their own, `python -m assets.dreamer_v3_arms`, which
 # runs the cells of this notebook and keeps every finished run.
 
 # %%
@@ -1201,16 +1201,16 @@ else:
 # **Alone.** Without zero heads 123, and the best of three runs stays below the worst with all of it
 # together. A head that begins at random predicts millions (you saw it above), and the range of
 # returns does not forget them soon. Without two-hot 283: two of three runs are lost. No other part
-# can be told from chance here: three runs of all of it lie between 345 and 500, and runs without one
+# can be told from chance here: runs of all of it lie between 345 and 500, and runs without one
 # of the other parts between 182 and 500. CartPole pays 1 in each step, and has four numbers in it.
 # It does not need what 150 tasks need.
 #
-# **How reliable is it?** The five seeds of the evidence return 500, 500, 497, 479 and 415. Three more
-# runs with these settings, on another processor, 489, 500 and 345. Most runs are at 500 early, with a
-# cart that stays in the middle; then it drifts, and the world must learn of the edges from a few
-# lost games. With half the batch and a larger rate (3e-3, 19,200 frames) five runs returned 126 to
-# 500: these settings came of a search over some 60 runs. Without velocities 237, 477, 205, 472, 267:
-# there it learns more slowly, and is not done after 16,000 frames.
+# **How reliable is it?** The five seeds of the evidence return 500, 500, 497, 479 and 415. Seeds 0 to 2
+# ran again on another processor, which rounds otherwise: 489, 500 and 345. Most runs are at 500
+# early, with a cart that stays in the middle; then it drifts, and the world must learn of the edges
+# from a few lost games. With half the batch and a larger rate (3e-3, 19,200 frames) five runs
+# returned 126 to 500: these settings came of a search over some 60 runs. Without velocities 237, 477,
+# 205, 472 and 267: there it learns more slowly, and is not done after 16,000 frames.
 #
 # **Other actions.** On Pendulum the same settings learn with continuous actions: -200, -258 and -196
 # after 16,000 decisions. Random torques return about -1,200, PlaNet's planner of lesson 2.2 -174.
@@ -1327,10 +1327,10 @@ display(Markdown(ladder.render(ladder.relative_cost(rows, "DreamerV3 (2.4)"))))
 # games it was given score 0.5 (random) and 6.5. Its dreams promise it 15.8, though. It has found
 # what is wrong with them, as in lesson 2.1, and here it is still good enough.
 #
-# On CartPole without velocities DreamerV3 is *worse* than a world in which nothing moves, in quick
-# after 80 updates as well as after 600 (1.1 times persistence's error after 15 steps, one seed).
-# Its squared error has the unit of a whole symlog; PlaNet's Gaussian in lesson 2.2 is ten times
-# as narrow, and forecasts far better. To act well is not to forecast well.
+# On CartPole without velocities DreamerV3 is *worse* than a world in which nothing moves, after the
+# 80 updates of quick. After 600 its error is 0.86 and 0.99 of persistence's at 5 steps, 1.02
+# and 1.46 at 15 (two seeds). Its squared error has the unit of a whole symlog; PlaNet's Gaussian in lesson 2.2 is
+# ten times as narrow, and forecasts far better. To act well is not to forecast well.
 #
 # ### A dream of Breakout
 #
