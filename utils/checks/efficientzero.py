@@ -11,8 +11,8 @@ from utils.agents import gumbel_mcts, reanalyse
 from utils.course.exercise import Mistake, exercise
 from utils.evaluate import statistics
 from utils.world import Dreamt
-from utils.worlds import efficientzero, muzero
-from utils.worlds.muzero import Played
+from utils.worlds import efficientzero
+from utils.worlds.muzero import Played, cross_entropy, n_step_targets, random_actions
 
 LESSON = "3.2"
 NO_GRADIENT = "what is detached is made of data, which has no gradient"
@@ -312,7 +312,7 @@ SEEN = "seen = self.represent(rows.observation[:, 1:].flatten(0, 1)).view_as(sta
 def loss_by_rows(self, rows, generator=None):
     batch, length = rows.reward.shape
     action = rows.action.clone()
-    drawn = muzero.random_actions(rows.action, generator)
+    drawn = random_actions(rows.action, generator)
     sums = dict.fromkeys(("policy", "value", "prefix", "consistency"), torch.zeros(()))
     starts, imagined, kept = [], [], []
     for b in range(batch):
@@ -335,13 +335,13 @@ def loss_by_rows(self, rows, generator=None):
             if t >= stop and not ends:
                 continue  # it was cut: nothing is known
             target = rows.value[b, t] if t < min(stop, over) else torch.zeros(())
-            cost = muzero.cross_entropy(value[0, t], self.to_support(target))
+            cost = cross_entropy(value[0, t], self.to_support(target))
             sums["value"] = sums["value"] + weight * cost / batch
             if t < over:
-                cost = muzero.cross_entropy(policy[0, t], rows.policy[b, t])
+                cost = cross_entropy(policy[0, t], rows.policy[b, t])
                 sums["policy"] = sums["policy"] + weight * cost / batch
             if t:
-                cost = muzero.cross_entropy(prefix[0, t - 1], self.to_support(total))
+                cost = cross_entropy(prefix[0, t - 1], self.to_support(total))
                 sums["prefix"] = sums["prefix"] + weight * cost / batch
             if t and t < stop:
                 kept.append((b, t - 1))
@@ -507,7 +507,7 @@ def corrected_targets_by_rows(rows, steps, longest, discount):
     result = []
     for b in range(len(steps)):
         one = Played(*(v[b : b + 1] for v in rows))
-        result.append(muzero.n_step_targets(one, int(steps[b]), discount)[0, :length])
+        result.append(n_step_targets(one, int(steps[b]), discount)[0, :length])
     return torch.stack(result)
 
 
