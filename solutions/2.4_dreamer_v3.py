@@ -1210,7 +1210,7 @@ else:
 # early, with a cart that stays in the middle; then it drifts, and the world must learn of the edges
 # from a few lost games. With half the batch and a larger rate (3e-3, 19,200 frames) five runs
 # returned 126 to 500: these settings came of a search over some 60 runs. Without velocities 237, 477,
-# 205, 472 and 267: there it learns more slowly, and is not done after 16,000 frames.
+# 205, 472 and 267, and more frames do not mend it: seeds 0 and 2 end at 194 and 264 after 48,000.
 #
 # **Other actions.** On Pendulum the same settings learn with continuous actions: -200, -258 and -196
 # after 16,000 decisions. Random torques return about -1,200, PlaNet's planner of lesson 2.2 -174.
@@ -1423,7 +1423,7 @@ plt.show()
 #   on four of five seeds, holds.
 # - *velocities hidden: return*: 332 on average where 400 was claimed.
 # - *velocities hidden: return of 475 or more (yes or no)*: one seed of five where four were claimed.
-#   16,000 frames are too few to learn what to remember.
+#   Why is not found: with three times the frames two seeds were no better.
 # - *without two-hot: return, as a share of all of it*: 0.64, but one of three runs does as well as
 #   with it, so the interval reaches 0.95. The bounds for it and for zero heads were set when two of
 #   the three seeds had been seen.
