@@ -8,6 +8,7 @@ from torch import nn
 
 from tests.conformance import RULES, Case
 from tests.official import close, official
+from utils.agents.actor_critic import lambda_return
 from utils.worlds.diamond import (
     DIAMOND,
     Config,
@@ -53,3 +54,206 @@ CASES = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_conformance(case, rule):
     rule(case)
+
+
+# ---- the official numbers
+
+
+class Linear(nn.Module):
+    """The network of four parameters with which the official numbers were made."""
+
+    def __init__(self, parameters):
+        super().__init__()
+        self.p = nn.Parameter(parameters.clone())
+
+    def forward(self, noisy, level, frames, actions):
+        a, b, c, d = self.p
+        level, actions = level[:, None, None, None], actions.float().mean(1)[:, None, None, None]
+        return a * noisy + b * frames.mean(1) + c * level + d * actions
+
+
+def test_precondition_is_the_official_one():
+    given, want = official("diamond_conditioners")
+    total = (given["sigma"].square() + 0.3**2).sqrt()
+    ours = precondition(total, 0.5)
+    for name, value in zip(("c_skip", "c_out", "c_in", "c_noise"), ours, strict=True):
+        close(value, want[name])
+
+
+def test_noise_levels_are_the_official_ones():
+    close(noise_levels(10, 0.002, 80, 7), official("diamond_build_sigmas")[1]["sigmas"], atol=1e-5)
+
+
+def test_loss_and_its_gradient_are_the_official_ones():
+    given, want = official("diamond_denoiser_loss")
+    denoiser = Denoiser(Linear(given["model_params"]), Config())
+    noise = given["sigma_normal"][0], given["pixel_normal"][0], given["offset_normal"][0]
+    errors = denoiser.loss(given["obs"][:, -1], given["obs"][:, :-1], given["act"][:, :-1], noise)
+    loss = errors[given["mask_padding"][:, -1]].mean()
+    loss.backward()
+    close(loss, want["loss"], rtol=1e-4)
+    close(denoiser.net.p.grad, want["dparams"], rtol=1e-4)
+
+
+def test_sampler_with_the_official_switches_gives_the_official_frames():
+    given, want = official("diamond_sampler")
+    world = DIAMOND(
+        Box(0, 255, (4, 4, 3), np.uint8), Discrete(4), Config(depths=(1,), channels=(8,))
+    )
+    world.denoiser.net = Linear(given["model_params"])
+    world.unit_start, world.quantised = True, truncate
+    with torch.no_grad():
+        frame = world.sample(given["prev_obs"], given["prev_act"], given["init_noise"])
+    # A rounding tie may move a pixel by one of the 256 levels.
+    assert (frame - want["x"]).abs().max() <= 2 / 255 + 1e-5
+    assert ((frame - want["x"]).abs() < 1e-4).float().mean() > 0.97
+    world.unit_start = False
+    with torch.no_grad():
+        other = world.sample(given["prev_obs"], given["prev_act"], given["init_noise"])
+    assert (other - frame).abs().mean() > 0.01
+
+
+def ours(name: str) -> str:
+    """Where the official network keeps a parameter, in our names."""
+    for theirs, here in {
+        "noise_emb": "level",
+        "act_emb.0": "action",
+        "cond_proj": "condition",
+        "conv_in": "inwards",
+        "conv_out": "outwards",
+        "norm_out.norm": "norm",
+        "unet.": "body.",
+        "mid_blocks": "bottom",
+        "d_blocks": "down",
+        "u_blocks": "up",
+        "downsamples": "coarser",
+        "upsamples": "finer",
+        "resblocks.": "",
+        ".conv.": ".",
+        "attn": "attention",
+        "proj": "project",
+        "attention.norm.norm": "attention.norm",
+        "qkv_project": "qkv",
+        "out_project": "out",
+    }.items():
+        name = name.replace(theirs, here)
+    return name.replace("cond_project", "condition")
+
+
+def test_network_is_the_official_one():
+    given, want = official("diamond_net")
+    weights = {ours(k.removeprefix("weight:")): v for k, v in given.items() if ":" in k}
+    net = Net(3, 4, 4, 16, (2, 1, 1), (8, 8, 16), 32)
+    net.load_state_dict(weights)
+    with torch.no_grad():
+        frame = net(given["noisy"], given["level"], given["obs"], given["act"])
+    close(frame, want["frame"], rtol=1e-4, atol=1e-5)
+
+
+def test_lambda_returns_are_the_official_ones():
+    """Ours take rows as they arrive, and let a λ of 0 end the return of a dream that was cut."""
+    given, want = official("diamond_lambda_returns")
+    pad = [nn.functional.pad(v.float(), (1, 0)) for v in given.values()]
+    reward, end, cut, value = pad
+    returns = lambda_return(reward.sign(), 0.985 * (1 - end), value, 0.95 * (1 - cut))
+    close(returns, want["returns"])
+
+
+# ---- what must hold
+
+
+def test_an_official_denoiser_has_as_many_parameters_as_the_official_code():
+    net = Net(3, 4, 3, 256, (2,) * 4, (32,) * 4, 32)  # no action is one of the four
+    assert sum(p.numel() for p in net.parameters()) == 1_664_739
+
+
+def test_input_and_target_of_the_network_have_unit_variance():
+    sigma = torch.logspace(-2, 1, 4, dtype=torch.float64)
+    skip, out, scale, _ = precondition(sigma, 0.5)
+    variance = 0.25 + sigma.square()
+    close(scale.square() * variance, torch.ones(4))
+    target = (1 - skip).square() * 0.25 + (skip * sigma).square()
+    close(target / out.square(), torch.ones(4))
+
+
+def test_without_noise_the_denoiser_is_the_identity_and_with_much_it_is_the_network():
+    small, large = (precondition(torch.tensor([s]), 0.5) for s in (1e-5, 1e5))
+    close(torch.stack(small[:2]), torch.tensor([[1.0], [0.0]]), atol=2e-5)
+    close(torch.stack(large[:2]), torch.tensor([[0.0], [0.5]]), atol=1e-5)
+
+
+def gaussian(x, sigma):
+    """D of data N(1, 0.5^2). The flow keeps (x - 1) / sqrt(0.25 + sigma^2) as it is."""
+    return 1 + (x - 1) * 0.25 / (0.25 + sigma**2)
+
+
+@pytest.mark.parametrize(("sampler", "order"), [(euler, 1), (heun, 2)])
+def test_samplers_have_the_order_that_theory_gives_them(sampler, order):
+    start, errors = 5 * torch.randn(64, dtype=torch.float64) + 1, []
+    for steps in (64, 128, 256):
+        levels = noise_levels(steps, 0.002, 5.0, 7.0).double()
+        exact = 1 + (start - 1) * 0.5 / (0.25 + levels[0] ** 2).sqrt()
+        errors.append((sampler(gaussian, start, levels) - exact).abs().max())
+    slopes = torch.stack(errors).log2().diff()
+    assert torch.allclose(slopes, torch.full_like(slopes, -order), atol=0.15), slopes
+
+
+def test_one_step_gives_the_denoised_noise():
+    start = torch.randn(5)
+    levels = noise_levels(1, 0.002, 5.0, 7.0)
+    close(levels, torch.tensor([5.0, 0.0]))
+    close(euler(gaussian, start, levels), gaussian(start, levels[0]))
+
+
+def test_quantised_frames_stay_and_truncated_ones_sink():
+    frame = torch.linspace(-1.2, 1.2, 999)
+    once = quantise(frame)
+    assert torch.equal(quantise(once), once)
+    assert (once - frame.clamp(-1, 1)).abs().max() <= 1 / 255 + 1e-6
+    levels = torch.arange(256) / 255 * 2 - 1
+    assert torch.equal(quantise(levels), levels)
+    sunk = truncate(levels)
+    for _ in range(9):
+        sunk = truncate(sunk)
+    assert (sunk < levels - 1e-6).float().mean() > 0.1
+
+
+def test_contexts_forget_what_lies_before_an_episode():
+    rows = torch.arange(1.0, 7)[None]
+    first = torch.tensor([[False, False, False, True, False, False]])
+    want = [[0, 0, 1], [0, 1, 2], [1, 2, 3], [0, 0, 4], [0, 4, 5], [4, 5, 6]]
+    assert contexts(rows, first, 3)[0].tolist() == want
+
+
+def test_actions_are_those_done_in_the_frames_of_the_context():
+    """The new action belongs to the last frame, and the sampler is told it."""
+    world = made(MultiBinary((10, 10, 4)), TINY)()
+    seen = []
+    world.sample = lambda frames, actions, noise: seen.append((frames, actions)) or frames[:, 0]
+    state = world.initial(1) | {"actions": torch.tensor([[1, 2, 3]])}
+    dreamt = world.step(state, torch.tensor([[0.0, 1.0, 0.0]]), torch.zeros(1, 4, 10, 10))
+    assert seen[0][1].tolist() == [[2, 3, 2]]
+    assert dreamt.state["actions"].tolist() == [[2, 3, 2]]
+
+
+def test_rows_that_start_an_episode_teach_nothing():
+    world = made(MultiBinary((10, 10, 4)), TINY)()
+    data = CASES["cells"].data(world.spec, batch=4, time=5)
+    data.first[:] = False
+    data.first[0, 4] = True
+    noise = torch.Generator().manual_seed(0)
+    before = world.loss(data, noise)[0]
+    data.observation[0, 4] = 1 - data.observation[0, 4]
+    after = world.loss(data, noise.manual_seed(0))[0]
+    close(before, after)
+
+
+def test_attention_starts_as_a_normalisation():
+    attention, x = Attention(16, 32), torch.randn(2, 16, 4, 4)
+    assert torch.equal(attention(x), attention.norm(x))
+
+
+def test_a_window_no_longer_than_the_context_is_refused():
+    world = made(MultiBinary((10, 10, 4)), TINY)()
+    with pytest.raises(ValueError, match="longer than the context"):
+        world.loss(CASES["cells"].data(world.spec, time=3))

@@ -61,7 +61,8 @@ class AdaGroupNorm(nn.Module):
 
 
 class Attention(nn.Module):
-    """Every pixel attends to all others, and the result is added."""
+    """Every pixel attends to all others. The result is added to the normalised map, not to the map
+    itself: so does the official code."""
 
     def __init__(self, channels: int, group: int) -> None:
         super().__init__()
@@ -73,7 +74,8 @@ class Attention(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
-        qkv = self.qkv(self.norm(x)).flatten(2).unflatten(1, (3, self.heads, -1)).transpose(-1, -2)
+        x = self.norm(x)
+        qkv = self.qkv(x).flatten(2).unflatten(1, (3, self.heads, -1)).transpose(-1, -2)
         seen = F.scaled_dot_product_attention(*(part.contiguous() for part in qkv.unbind(1)))
         return x + self.out(seen.transpose(-1, -2).flatten(1, 2).unflatten(-1, x.shape[-2:]))
 
