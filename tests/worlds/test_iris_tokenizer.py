@@ -107,6 +107,8 @@ def test_patches_are_exact_on_what_was_seen_and_near_on_what_was_not():
 def test_a_code_for_each_piece_that_occurs():
     frames = torch.rand(300, 4, 4, 2) < 0.2
     pieces = to_patches(frames, 2).flatten(0, 1).unique(dim=0)
+    with pytest.raises(ValueError, match="53 cells"):
+        Patches(torch.zeros(1, 1, 1, 53), 1)
     assert Patches(frames, 2).codes.unique(dim=0).tolist() == pieces.float().tolist()
 
 

@@ -125,6 +125,8 @@ class Patches(nn.Module):
         super().__init__()
         self.shape, self.size = tuple(frames.shape[1:]), size
         pieces = to_patches(frames, size).flatten(0, 1).double()
+        if pieces.shape[1] > 52:
+            raise ValueError(f"A piece of {pieces.shape[1]} cells is too large: at most 52.")
         bit = 2.0 ** torch.arange(pieces.shape[1], dtype=torch.float64)
         numbers = (pieces @ bit).unique()  # a piece as one number: quick to compare
         self.register_buffer("codes", (numbers[:, None] / bit % 2).floor().float())
