@@ -41,7 +41,8 @@ from utils.data.replay import Replay
 from utils.evaluate import elo
 from utils.nn.random import categorical, dirichlet
 from utils.world import State
-from utils.worlds.muzero import Config, MuZero, Played, n_step_targets
+from utils.worlds.muzero import Config, Played, n_step_targets
+from utils.worlds.muzero_board import BoardMuZero
 
 PATH = Path(__file__).with_name("3.1_connect_four.safetensors")
 RUNS = Path(__file__).parents[1] / "runs/3.1"
@@ -54,8 +55,8 @@ Player = Callable[[Int[Tensor, "N 42"], torch.Generator], Int[Tensor, " N"]]
 class Size:
     """How large, and for how long."""
 
-    latent: int
-    units: int
+    planes: int  # of the latent board
+    layers: int  # convolutions of each network
     games: int  # side by side
     simulations: int
     moves: int  # of every game: games x moves rows of experience
@@ -67,9 +68,9 @@ class Size:
 
 
 SIZES = {
-    "cpu": Size(latent=64, units=128, games=64, simulations=24, moves=6000, updates=2, batch=128),
+    "cpu": Size(planes=32, layers=1, games=64, simulations=24, moves=6000, updates=2, batch=128),
     "cuda": Size(
-        latent=256, units=512, games=1024, simulations=50, moves=3000, updates=4, batch=1024
+        planes=128, layers=3, games=1024, simulations=50, moves=3000, updates=4, batch=1024
     ),
 }
 UNROLL, STEPS, MEMORY = 5, game.CELLS, 500  # K; n: to the end of the game; rows of each game
@@ -82,8 +83,11 @@ class Mind:
     """A world, and the search that plays with it."""
 
     def __init__(self, size: Size) -> None:
-        config = Config(size.latent, size.units, support=1, squash=False, value_weight=1.0)
-        self.world = MuZero(game.OBSERVATION, game.ACTIONS, config).to(DEVICE)
+        config = Config(
+            units=size.planes, layers=size.layers, support=1, squash=False, value_weight=1.0
+        )
+        columns = torch.eye(game.COLUMNS)[:, None].repeat(1, game.ROWS, 1)
+        self.world = BoardMuZero(game.OBSERVATION, game.ACTIONS, columns, config).to(DEVICE)
         self.model = WorldModel(self.world, self.world.predict, 1.0, players=2)
         self.simulations = size.simulations
 

@@ -33,6 +33,7 @@ import torch
 from utils.agents import mcts_bench
 from utils.agents.mcts_bench import ACTIONS, GAMMA, HIDDEN
 from utils.course.bench import race
+from utils.course.readme import record
 
 SIMULATIONS = 50
 
@@ -191,6 +192,8 @@ def main() -> None:
             if name.endswith(" seconds")
         }
         print(json.dumps({"duel": "mcts", "batch": batch} | speeds | result), flush=True)
+        made = {k: v for k, v in result.items() if "/" in k or k in ("rounds", "threads")}
+        record("speeds", f"mcts, against peers, batch {batch}", speeds | made)
 
 
 if __name__ == "__main__":
