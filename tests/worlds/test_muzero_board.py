@@ -28,7 +28,7 @@ def made(layers=1):
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
-@pytest.mark.parametrize("layers", (1, 2))
+@pytest.mark.parametrize("layers", [1, 2])
 def test_conformance(layers, rule):
     rule(Case(lambda: made(layers)))
 
