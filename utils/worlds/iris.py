@@ -331,11 +331,14 @@ class Factorised(IRIS):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self.query = nn.Parameter(torch.randn(self.block - 1, self.config.width) * 0.02)
+        self.to_token = head(self.config.width, (self.block - 1) * self.tokenizer.vocabulary)
+
+    def at_once(self, output: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch K V"]:
+        """Logits of a whole frame, from the output at the action before it."""
+        return self.to_token(output).unflatten(-1, (self.block - 1, -1))
 
     def logits(self, outputs: Float[Tensor, "B S D"]) -> Float[Tensor, "B T-1 K V"]:
-        at_action = outputs[:, self.block - 1 :: self.block]
-        return self.to_token(at_action[:, :, None] + self.query)
+        return self.at_once(outputs[:, self.block - 1 :: self.block])
 
     def sample_frame(
         self,
@@ -345,7 +348,7 @@ class Factorised(IRIS):
         noise: Float[Tensor, "B K"] | None,
     ) -> Int[Tensor, "B K"]:
         """All at once; all but the last go into the memory in one pass."""
-        probability = self.to_token(output[:, None] + self.query).softmax(-1)
+        probability = self.at_once(output).softmax(-1)
         tokens = probability.argmax(-1) if noise is None else draw(probability, noise)
         place = start[:, None] + torch.arange(self.block - 2, device=start.device)
         self.transformer.extend(self.token(tokens[:, :-1]) + self.position(place), memory, start)
