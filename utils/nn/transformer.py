@@ -82,10 +82,10 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x))."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, attention: type[Attention] = Attention) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = Attention(width, heads)
+        self.attention = attention(width, heads)
         self.mlp = nn.Sequential(
             nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
         )
@@ -105,12 +105,24 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """`layers` blocks and a last norm. `block` tokens see each other both ways (1: causal)."""
+    """`layers` blocks and a last norm. `block` tokens see each other both ways (1: causal).
 
-    def __init__(self, width: int, layers: int, heads: int, block: int = 1) -> None:
+    Args:
+        attention: the class to build it from, for whoever changes it.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        layers: int,
+        heads: int,
+        block: int = 1,
+        *,
+        attention: type[Attention] = Attention,
+    ) -> None:
         super().__init__()
         self.width, self.block = width, block
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
+        self.blocks = nn.ModuleList(Block(width, heads, attention) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         for module in self.modules():
             if isinstance(module, nn.Linear):

@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 from utils.nn.one_hot import draw
 from utils.nn.random import uniform
-from utils.nn.transformer import Memory, Transformer
+from utils.nn.transformer import Attention, Memory, Transformer
 from utils.world import Dreamt, Spec, State, Step, where
 
 
@@ -78,6 +78,7 @@ class IRIS(nn.Module):
 
     Args:
         tokenizer: as in `utils/worlds/iris_tokenizer.py`; it is not trained by `loss`.
+        attention: class to build it from, for whoever changes it.
     """
 
     def __init__(
@@ -86,6 +87,8 @@ class IRIS(nn.Module):
         action_space: gym.Space,
         tokenizer: nn.Module,
         config: Config,
+        *,
+        attention: type[Attention] = Attention,
     ) -> None:
         super().__init__()
         if not isinstance(action_space, Discrete):
@@ -101,7 +104,7 @@ class IRIS(nn.Module):
         self.position = nn.Embedding(slots, width)
         for table in (self.token, self.action, self.position):
             nn.init.normal_(table.weight, std=0.02)
-        self.transformer = Transformer(width, config.layers, config.heads)
+        self.transformer = Transformer(width, config.layers, config.heads, attention=attention)
         self.to_token = head(width, tokenizer.vocabulary)
         self.to_reward = head(width, 3)  # -1, 0, 1
         self.to_end = head(width, 2)  # goes on, is over
