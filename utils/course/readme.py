@@ -100,15 +100,25 @@ def seconds() -> str:
 
 
 def speeds() -> str:
-    """The last run of each `python -m utils bench NAME`."""
+    """The last run of each `python -m utils bench NAME`, and of each duel; a line for each work."""
     proof = json.loads(PROOF.read_text()).get("speeds", {}) if PROOF.exists() else {}
-    return table(["bench", "measured"], [[name, _told(made)] for name, made in proof.items()])
+    rows = []
+    for name, made in proof.items():
+        works = {work: told for work, told in made.items() if isinstance(told, dict)}
+        about = {k: v for k, v in made.items() if k not in works}
+        rows += [
+            [name, "", _told(about)],
+            *([name, work, _told(told)] for work, told in works.items()),
+        ]
+    return table(["bench", "work", "measured"], rows)
 
 
 def _told(made: dict) -> str:
-    """Names and numbers in one line; what belongs together stands in brackets."""
-    parts = (f"{k} ({_told(v)})" if isinstance(v, dict) else f"{k} {v}" for k, v in made.items())
-    return ", ".join(parts)
+    """Names and numbers in one line."""
+    return ", ".join(
+        f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}"
+        for name, value in made.items()
+    )
 
 
 def lessons() -> str:
