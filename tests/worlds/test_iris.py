@@ -8,7 +8,7 @@ from gymnasium.spaces import Box, Discrete, MultiBinary
 from tests.conformance import RULES, Case, filtered, random_steps
 from tests.official import close, official
 from utils.world import Step
-from utils.worlds.iris import IRIS, Config, Factorised, predictors
+from utils.worlds.iris import IRIS, Config, Factorised
 from utils.worlds.iris_tokenizer import Patches, Tokenizer
 
 torch.set_num_threads(1)
@@ -81,7 +81,7 @@ def test_the_official_slices_of_a_block_are_ours():
 
 def test_each_token_is_predicted_from_what_stands_before_it():
     place = torch.arange(3 * 7 - 2.0)[None, :, None]
-    found = predictors(place, 6)[0, :, :, 0]
+    found = made()().predictors(place)[0, :, :, 0]
     assert found.tolist() == [[6, 7, 8, 9, 10, 11], [13, 14, 15, 16, 17, 18]]
 
 

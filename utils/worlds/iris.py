@@ -52,20 +52,6 @@ def head(width: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def predictors(outputs: Float[Tensor, "B S D"], tokens: int) -> Float[Tensor, "B T-1 K D"]:
-    """The outputs that predict frames 1 to T - 1: entry (t, k) is the one that stands just before
-    token k of frame t + 1.
-
-    `outputs` are those of a text z_0 a_0 z_1 a_1 ... z_{T-1} of T frames with K = `tokens` tokens
-    and an action after each, without its last token: S = T (K + 1) - 2 of them. Before the first
-    token of a frame stands an action, before each other one the token to its left. A frame's last
-    token stands before an action, which nobody predicts: it is in no entry. Neither is anything in
-    frame 0 before its action.
-    """
-    late = F.pad(outputs[:, tokens:], (0, 0, 0, 1))  # from a_0 on; one more fills the last frame
-    return late.unflatten(1, (-1, tokens + 1))[:, :, :tokens]
-
-
 class IRIS(nn.Module):
     """The world model. State: the frames of the window, oldest first, and what the transformer has
     made of them.
@@ -128,9 +114,21 @@ class IRIS(nn.Module):
         text = blocks.flatten(1, 2)
         return text + self.position.weight[: text.shape[1]]
 
+    def predictors(self, outputs: Float[Tensor, "B S D"]) -> Float[Tensor, "B T-1 K D"]:
+        """The outputs that predict frames 1 to T - 1: entry (t, k) is the one that stands just
+        before token k of frame t + 1.
+
+        `outputs` are those of a text z_0 a_0 z_1 a_1 ... z_{T-1} without its last token, S = T
+        (K + 1) - 2 of them; `self.block` is K + 1. Before the first token of a frame stands an
+        action, before each other one the token to its left. A frame's last token stands before an
+        action, which nobody predicts, so it is in no entry; nor is what precedes the first action.
+        """
+        late = F.pad(outputs[:, self.block - 1 :], (0, 0, 0, 1))  # from a_0 on, in whole blocks
+        return late.unflatten(1, (-1, self.block))[:, :, :-1]
+
     def logits(self, outputs: Float[Tensor, "B S D"]) -> Float[Tensor, "B T-1 K V"]:
         """Of every token of every frame but the first, in training."""
-        return self.to_token(predictors(outputs, self.block - 1))
+        return self.to_token(self.predictors(outputs))
 
     def objective(
         self, outputs: Float[Tensor, "B S D"], tokens: Int[Tensor, "B T K"], batch: Step
@@ -277,18 +275,31 @@ class IRIS(nn.Module):
         """One frame, token by token, from a copy of the memory."""
         state = self.make_room(state, self.config.keep)
         memory = Memory(state["keys"].clone(), state["values"].clone())
-        chosen, frames = action.argmax(-1), state["frames"]
-        last = state["tokens"][torch.arange(len(action), device=action.device), frames - 1, -1]
-        pair = torch.stack([self.token(last), self.action(chosen)], 1)
-        start = frames * self.block - 2  # where the newest frame's last token stands
-        place = start[:, None] + torch.arange(2, device=action.device)
-        output = self.transformer.extend(pair + self.position(place), memory, start)[:, -1]
-        noise = None
+        chosen, noise = action.argmax(-1), None
+        output = self.enter(state, memory, chosen)
         if not mode:
             noise = uniform((len(action), self.block - 1), output, generator)
-        tokens = self.sample_frame(output, memory, start + 2, noise)
+        tokens = self.sample_frame(output, memory, state["frames"] * self.block, noise)
         state = self.append(state, chosen, tokens) | memory._asdict()
         return Dreamt(state, *self.predict(output))
+
+    def enter(
+        self, state: State, memory: Memory, action: Int[Tensor, " B"]
+    ) -> Float[Tensor, "B D"]:
+        """Two tokens in one pass: the newest frame's last one, and the action. Returns the output
+        at the action.
+
+        They stand in the last two slots of block `state["frames"]`, counted from 1, of K + 1 =
+        `self.block` slots. Their vectors are `self.token(...)` and `self.action(action)`, plus
+        `self.position(slot)` each; `self.transformer.extend(x [B, 2, D], memory, slot of the
+        first)` writes them into the memory.
+        """
+        row = torch.arange(len(action), device=action.device)
+        last = state["tokens"][row, state["frames"] - 1, -1]
+        start = state["frames"] * self.block - 2
+        slot = start[:, None] + torch.arange(2, device=action.device)
+        pair = torch.stack([self.token(last), self.action(action)], 1) + self.position(slot)
+        return self.transformer.extend(pair, memory, start)[:, -1]
 
     def sample_frame(
         self,

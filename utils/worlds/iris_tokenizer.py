@@ -84,20 +84,17 @@ class VectorQuantizer(nn.Module):
         return codebook + self.commitment * commitment
 
     @torch.no_grad()
-    def revive(
-        self, z: Float[Tensor, "N D"], generator: torch.Generator | None = None
-    ) -> Int[Tensor, ""]:
-        """Moves every code that none of the N vectors is nearest to onto one of them, drawn at
-        random. Returns how many there were.
+    def revive(self, z: Float[Tensor, "N D"], index: Int[Tensor, " V"]) -> Int[Tensor, ""]:
+        """Moves every code that none of the N vectors is nearest to onto a vector: code v onto
+        z[index[v]]. Returns how many were moved.
 
         A code that is never the nearest gets no gradient, and would be lost for good. Codes in use
-        stay where they are. Not in IRIS; Dhariwal et al. 2020 (Jukebox), "random restarts".
+        stay where they are. `self.codes` is changed in place. Not in IRIS; random restarts are from
+        Dhariwal et al. 2020 (Jukebox).
         """
-        tokens = nearest(z, self.codes)
-        dead = torch.bincount(tokens, minlength=len(self.codes)) == 0
-        index = torch.randint(len(z), (len(self.codes),), generator=generator, device=z.device)
-        self.codes.copy_(torch.where(dead[:, None], z[index], self.codes))
-        return dead.sum()
+        used = torch.bincount(nearest(z, self.codes), minlength=len(self.codes)) > 0
+        self.codes.copy_(torch.where(used[:, None], self.codes, z[index]))
+        return (~used).sum()
 
 
 def to_patches(frames: Float[Tensor, "*batch H W C"], size: int) -> Float[Tensor, "*batch K P"]:
@@ -146,10 +143,20 @@ class Tokenizer(nn.Module):
     A token stands for a piece of 2 x 2 cells as the convolutions around it see it. IRIS has
     residual networks for 64 x 64 pixels, four halvings, an L1 loss and a perceptual one; cells that
     are 0 or 1 have a likelihood, and need neither.
+
+    Args:
+        width: D. channels: of the convolutions.
+        quantizer: class to build it from, for whoever changes it.
     """
 
     def __init__(
-        self, shape: tuple[int, int, int], vocabulary: int, width: int = 16, channels: int = 32
+        self,
+        shape: tuple[int, int, int],
+        vocabulary: int,
+        width: int = 16,
+        channels: int = 32,
+        *,
+        quantizer: type[VectorQuantizer] = VectorQuantizer,
     ) -> None:
         super().__init__()
         height, wide, colours = shape
@@ -161,7 +168,7 @@ class Tokenizer(nn.Module):
             *(nn.Conv2d(channels, channels, 2, stride=2), nn.SiLU()),
             nn.Conv2d(channels, width, 1),
         )
-        self.quantizer = VectorQuantizer(vocabulary, width)
+        self.quantizer = quantizer(vocabulary, width)
         self.decoder = nn.Sequential(
             *(nn.Conv2d(width, channels, 3, padding=1), nn.SiLU()),
             *(nn.ConvTranspose2d(channels, channels, 2, stride=2), nn.SiLU()),
