@@ -9,18 +9,8 @@ from torch import nn
 from tests.conformance import RULES, Case
 from tests.official import close, official
 from utils.agents.actor_critic import lambda_return
-from utils.worlds.diamond import (
-    DIAMOND,
-    Config,
-    Denoiser,
-    contexts,
-    euler,
-    heun,
-    noise_levels,
-    precondition,
-    quantise,
-    truncate,
-)
+from utils.nn.edm import euler, heun, noise_levels, precondition
+from utils.worlds.diamond import DIAMOND, Config, Denoiser, contexts, quantise, truncate
 from utils.worlds.diamond_net import Attention, Net
 
 torch.set_num_threads(1)

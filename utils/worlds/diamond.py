@@ -13,10 +13,8 @@ levels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 
 import torch
 from gymnasium.spaces import Box, Discrete, MultiBinary
@@ -24,12 +22,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from utils.nn.edm import euler, noise_levels, precondition
 from utils.nn.random import normal
 from utils.world import Dreamt, Spec, State, Step, where
-from utils.worlds.diamond_net import Net, RewardEnd
+from utils.worlds.diamond_net import AdaGroupNorm, Net, RewardEnd
 
 Frame = Float[Tensor, "B P H W"]
-Denoise = Callable[[Frame, Tensor], Frame]  # (noisy frame, noise level) -> expected clean frame
 
 
 @dataclass(frozen=True)
@@ -60,78 +58,7 @@ SMALL = Config(
 )  # 10 x 10 cells
 
 
-# ---- diffusion: noise levels, preconditioning, samplers
-
-
-def precondition(
-    sigma: Float[Tensor, " B"], sigma_data: float
-) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"], Float[Tensor, " B"], Float[Tensor, " B"]]:
-    """c_skip, c_out, c_in and c_noise of the denoiser D at noise level sigma.
-
-        D(x; sigma) = c_skip x + c_out F(c_in x, c_noise)
-
-        c_skip = sigma_data^2 / (sigma^2 + sigma_data^2)
-        c_out  = sigma sigma_data / sqrt(sigma^2 + sigma_data^2)
-        c_in   = 1 / sqrt(sigma^2 + sigma_data^2)
-        c_noise = ln(sigma) / 4
-
-    EDM, table 1. With data of variance sigma_data^2, input and target of the network F have
-    variance 1 at every noise level, and c_out is as small as it can be.
-    """
-    total = sigma.square() + sigma_data**2
-    return (
-        sigma_data**2 / total,
-        sigma * sigma_data / total.sqrt(),
-        1 / total.sqrt(),
-        sigma.log() / 4,
-    )
-
-
-def noise_levels(
-    steps: int, sigma_min: float, sigma_max: float, rho: float
-) -> Float[Tensor, " N+1"]:
-    """Noise levels of a sampler with N = `steps` steps, from sigma_max down to sigma_min, then 0.
-
-        sigma_i = (sigma_max^(1/rho) + i / (N - 1) (sigma_min^(1/rho) - sigma_max^(1/rho)))^rho
-
-    for i = 0 ... N - 1, and sigma_N = 0. A single step starts at sigma_max. EDM, equation 5.
-    """
-    high, low = sigma_max ** (1 / rho), sigma_min ** (1 / rho)
-    levels = (high + torch.linspace(0, 1, steps) * (low - high)) ** rho
-    return torch.cat([levels, torch.zeros(1)])
-
-
-def euler(denoise: Denoise, start: Frame, levels: Float[Tensor, " N+1"]) -> Frame:
-    """Follows the noise down to nothing in N straight steps.
-
-        dx / dsigma = (x - D(x; sigma)) / sigma,           x_0 = start at sigma_0
-
-    Each step goes along the slope at the level it leaves: the Euler method. `denoise(x, sigma)` is
-    D, with sigma a tensor without axes; `levels` fall and end with 0. EDM, algorithm 1 without its
-    second-order correction.
-    """
-    x = start
-    for sigma, following in pairwise(levels):
-        slope = (x - denoise(x, sigma)) / sigma
-        x = x + (following - sigma) * slope
-    return x
-
-
-def heun(denoise: Denoise, start: Frame, levels: Float[Tensor, " N+1"]) -> Frame:
-    """As `euler`, but each step goes along the mean of two slopes: that at the level it leaves and
-    that at the level to which the first would lead. Twice the calls, an error of second order.
-
-    The last step, to level 0, has no second slope: it is Euler's. EDM, algorithm 1.
-    """
-    x = start
-    for sigma, following in pairwise(levels):
-        slope = (x - denoise(x, sigma)) / sigma
-        ahead = x + (following - sigma) * slope
-        if following > 0:
-            second = (ahead - denoise(ahead, following)) / following
-            ahead = x + (following - sigma) * (slope + second) / 2
-        x = ahead
-    return x
+# ---- what is seen
 
 
 def quantise(frame: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -240,15 +167,17 @@ class DIAMOND(nn.Module):
 
     Attributes, for whoever wants another sampler:
         steps: of denoising. One gives the mean of all possible frames.
-        sampler: `euler` or `heun`.
+        sampler: `euler` or `heun`; schedule: where its noise levels come from.
         unit_start: start from noise of deviation 1, as the official code does, not sigma_max.
         quantised: what each denoised frame goes through: `quantise`, or `truncate` as in the
             official code.
         denoiser.offset: see there.
 
     Args:
-        denoiser: class to build it from, for whoever changes it.
+        denoiser, norm: classes to build it from, for whoever changes one of them.
     """
+
+    contexts = staticmethod(contexts)
 
     def __init__(
         self,
@@ -257,6 +186,7 @@ class DIAMOND(nn.Module):
         config: Config,
         *,
         denoiser: type[Denoiser] = Denoiser,
+        norm: type[AdaGroupNorm] = AdaGroupNorm,
     ) -> None:
         super().__init__()
         self.config = config
@@ -264,15 +194,11 @@ class DIAMOND(nn.Module):
         self.top = 255 if isinstance(observation_space, Box) else 1  # largest value of a pixel
         *self.size, self.picture = observation_space.shape
         sizes = config.features, config.depths, config.channels, config.group
-        net = Net(self.picture, config.context, self.spec.action_size, *sizes)
+        net = Net(self.picture, config.context, self.spec.action_size, *sizes, norm)
         self.denoiser = denoiser(net, config)
         self.reward_end = RewardEnd(self.picture, tuple(self.size), self.spec.action_size)
-        self.steps, self.sampler, self.unit_start, self.quantised = (
-            config.steps,
-            euler,
-            False,
-            quantise,
-        )
+        self.steps, self.schedule, self.sampler = config.steps, noise_levels, euler
+        self.unit_start, self.quantised = False, quantise
 
     # ---- the protocol
 
@@ -343,7 +269,7 @@ class DIAMOND(nn.Module):
     ) -> Frame:
         """A frame that may come next. diffusion_sampler.py."""
         config = self.config
-        levels = noise_levels(self.steps, config.sigma_min, config.sigma_max, config.rho)
+        levels = self.schedule(self.steps, config.sigma_min, config.sigma_max, config.rho)
         start = noise if self.unit_start else levels[0] * noise
         return self.sampler(partial(self.denoise, frames, actions), start, levels)
 
@@ -371,8 +297,8 @@ class DIAMOND(nn.Module):
         frames, actions = self.scaled(batch.observation), self.index(batch.action)
         length = self.config.context
         return {
-            "frames": contexts(frames, batch.first, length),
-            "actions": contexts(actions, batch.first, length),
+            "frames": self.contexts(frames, batch.first, length),
+            "actions": self.contexts(actions, batch.first, length),
         }
 
     def loss(

@@ -11,7 +11,8 @@ context, P channels of a frame, H W height and width.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -84,10 +85,16 @@ class ResBlock(nn.Module):
     """Twice: normalise as the condition says, bend, convolve; then add what came in."""
 
     def __init__(
-        self, before: int, after: int, features: int, group: int, attention: bool = False
+        self,
+        before: int,
+        after: int,
+        features: int,
+        group: int,
+        norm: type[AdaGroupNorm] = AdaGroupNorm,
+        attention: bool = False,
     ) -> None:
         super().__init__()
-        self.norm1, self.norm2 = (AdaGroupNorm(c, features, group) for c in (before, after))
+        self.norm1, self.norm2 = (norm(channels, features, group) for channels in (before, after))
         self.conv1 = nn.Conv2d(before, after, 3, padding=1)
         self.conv2 = nn.Conv2d(after, after, 3, padding=1)
         self.project = nn.Identity() if before == after else nn.Conv2d(before, after, 1)
@@ -103,13 +110,11 @@ class ResBlock(nn.Module):
 
 
 class Stack(nn.Module):
-    """Blocks at one resolution."""
+    """Blocks at one resolution, made by `block(channels before, channels after)`."""
 
-    def __init__(self, features: int, depth: int, channels: int, group: int) -> None:
+    def __init__(self, block: Callable[..., ResBlock], depth: int, channels: int) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(
-            ResBlock(channels, channels, features, group) for _ in range(depth)
-        )
+        self.blocks = nn.ModuleList(block(channels, channels) for _ in range(depth))
 
     def forward(
         self, x: Float[Tensor, "B C H W"], condition: Float[Tensor, "B F"]
@@ -127,12 +132,13 @@ class UNet(nn.Module):
     lie at the bottom.
 
     Args:
+        block: makes one, `block(channels before, channels after, attention=False)`.
         depths, channels: of the levels, the finest first. H and W must be multiples of
             2^(levels - 1).
     """
 
     def __init__(
-        self, features: int, depths: Sequence[int], channels: Sequence[int], group: int
+        self, block: Callable[..., ResBlock], depths: Sequence[int], channels: Sequence[int]
     ) -> None:
         super().__init__()
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
@@ -141,10 +147,10 @@ class UNet(nn.Module):
         ):
             there = [(before, after)] + [(after, after)] * (depth - 1)
             back = [(2 * after, after)] * depth + [(before + after, before)]
-            self.down.append(nn.ModuleList(ResBlock(*io, features, group) for io in there))
-            self.up.insert(0, nn.ModuleList(ResBlock(*io, features, group) for io in back))
+            self.down.append(nn.ModuleList(block(*io) for io in there))
+            self.up.insert(0, nn.ModuleList(block(*io) for io in back))
         low = channels[-1]
-        self.bottom = nn.ModuleList(ResBlock(low, low, features, group, True) for _ in range(2))
+        self.bottom = nn.ModuleList(block(low, low, attention=True) for _ in range(2))
         coarser = [nn.Conv2d(c, c, 3, stride=2, padding=1) for c in channels[:-1]]
         finer = [nn.Conv2d(c, c, 3, padding=1) for c in reversed(channels[:-1])]
         for layer in coarser:
@@ -180,6 +186,7 @@ class Net(nn.Module):
     Args:
         actions: number of actions; index 0 stands for none, so that there is one row more.
         channels, depths: of a U-Net, or, if they have one entry each, of a stack.
+        norm: class to build it from, for whoever changes it.
     """
 
     def __init__(
@@ -191,6 +198,7 @@ class Net(nn.Module):
         depths: Sequence[int],
         channels: Sequence[int],
         group: int,
+        norm: type[AdaGroupNorm] = AdaGroupNorm,
     ) -> None:
         super().__init__()
         self.level = FourierFeatures(features)
@@ -199,11 +207,11 @@ class Net(nn.Module):
             nn.Linear(features, features), nn.SiLU(), nn.Linear(features, features)
         )
         self.inwards = nn.Conv2d((context + 1) * picture, channels[0], 3, padding=1)
-        self.body = (
-            Stack(features, depths[0], channels[0], group)
-            if len(channels) == 1
-            else UNet(features, depths, channels, group)
-        )
+        block = partial(ResBlock, features=features, group=group, norm=norm)
+        if len(channels) == 1:
+            self.body = Stack(block, depths[0], channels[0])
+        else:
+            self.body = UNet(block, depths, channels)
         self.norm = nn.GroupNorm(max(1, channels[0] // group), channels[0], eps=1e-5)
         self.outwards = nn.Conv2d(channels[0], picture, 3, padding=1)
         nn.init.zeros_(self.outwards.weight)
