@@ -73,8 +73,8 @@ class Attention(nn.Module):
         """
         q, k, v = self.split(x)
         row = torch.arange(len(x), device=x.device)[:, None]
-        keys[row, :, position] = k.transpose(1, 2)
-        values[row, :, position] = v.transpose(1, 2)
+        keys[row, :, position] = k.permute(0, 2, 1, 3)
+        values[row, :, position] = v.permute(0, 2, 1, 3)
         y = scaled_dot_product_attention(q, keys, values, attn_mask=mask)
         return self.out(y.transpose(1, 2).flatten(2))
 

@@ -83,7 +83,6 @@ class VectorQuantizer(nn.Module):
         commitment = (z - codes.detach()).square().mean()
         return codebook + self.commitment * commitment
 
-    @torch.no_grad()
     def revive(self, z: Float[Tensor, "N D"], index: Int[Tensor, " V"]) -> Int[Tensor, ""]:
         """Moves every code that none of the N vectors is nearest to onto a vector: code v onto
         z[index[v]]. Returns how many were moved.
@@ -93,7 +92,8 @@ class VectorQuantizer(nn.Module):
         Dhariwal et al. 2020 (Jukebox).
         """
         used = torch.bincount(nearest(z, self.codes), minlength=len(self.codes)) > 0
-        self.codes.copy_(torch.where(used[:, None], self.codes, z[index]))
+        with torch.no_grad():
+            self.codes.copy_(torch.where(used[:, None], self.codes, z[index]))
         return (~used).sum()
 
 
