@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from utils.agents import mixed_actor_critic, pathwise_actor_critic
 from utils.course.exercise import Mistake, exercise
+from utils.course.probes import gradients, normal, seeded, uniform
 from utils.nn import one_hot
 from utils.nn.random import normal as draw_normal
 from utils.world import Dreamt, Spec, detach, frozen
@@ -19,14 +20,6 @@ LESSON = "2.3"
 B, T, N, H, X, A, K = 3, 4, 4, 5, 3, 2, 3  # rows, time, dreams, steps, features, actions, classes
 PLACE, MOVES, CHOICE = Box(-2, 2, (X,), np.float32), Box(-1, 1, (A,), np.float32), Discrete(A)
 TINY = dreamer_v2.Config(deter=5, hidden=5, stoch=2, classes=K, units=5, layers=1)
-
-
-def normal(rng, *shape):
-    return torch.as_tensor(rng.normal(size=shape), dtype=torch.float32)
-
-
-def uniform(rng, *shape):
-    return torch.as_tensor(rng.random(shape), dtype=torch.float32)
 
 
 def leaf(tensor):
@@ -39,23 +32,6 @@ def spread(module, rng):
         for parameter in module.parameters():
             parameter.copy_(0.5 * normal(rng, *parameter.shape))
     return module
-
-
-def seeded(rng):
-    return torch.Generator().manual_seed(int(rng.integers(2**31)))
-
-
-def gradients(loss, **groups):
-    """The gradient of a loss at each group of leaves; zeros where none arrives."""
-    found = {}
-    for name, leaves in groups.items():
-        back = [None] * len(leaves)
-        if loss.requires_grad:
-            back = torch.autograd.grad(loss, leaves, retain_graph=True, allow_unused=True)
-        given = zip(leaves, back, strict=True)
-        flat = [(torch.zeros_like(v) if g is None else g).flatten() for v, g in given]
-        found[f"gradient at the {name.replace('_', ' ')}"] = torch.cat(flat)
-    return found
 
 
 class Slope(nn.Module):

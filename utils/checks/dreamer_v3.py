@@ -9,20 +9,13 @@ from torch.nn import functional as F
 
 from utils.agents import actor_critic
 from utils.course.exercise import Mistake, exercise
+from utils.course.probes import gradients, normal, uniform
 from utils.nn import one_hot, symlog, two_hot
 from utils.world import Step
 from utils.worlds import dreamer_v3, rssm
 
 LESSON = "2.4"
 B, T, A, D, S, K = 3, 6, 2, 6, 3, 4  # rows, time, actions, deter, latents, classes of the probes
-
-
-def normal(rng, *shape):
-    return torch.as_tensor(rng.normal(size=shape), dtype=torch.float32)
-
-
-def uniform(rng, *shape):
-    return torch.as_tensor(rng.random(shape), dtype=torch.float32)
 
 
 def leaf(tensor):
@@ -152,20 +145,6 @@ def answered(value, *parts):
     if parts and not (isinstance(value, tuple | list) and len(value) == len(parts)):
         raise TypeError(f"it must return {len(parts)} things: {', '.join(parts)}")
     return value
-
-
-def gradients(loss, **groups):
-    """The gradient of a loss at each group of leaves; zeros where none arrives."""
-    loss, leaves = loss.sum(), [leaf for group in groups.values() for leaf in group]
-    back = [None] * len(leaves)  # the shape of the loss is compared elsewhere
-    if loss.requires_grad:
-        back = torch.autograd.grad(loss, leaves, retain_graph=True, allow_unused=True)
-    given = zip(leaves, back, strict=True)
-    flat = iter([(torch.zeros_like(v) if g is None else g).flatten() for v, g in given])
-    return {
-        f"gradient at the {name.replace('_', ' ')}": torch.cat([next(flat) for _ in group])
-        for name, group in groups.items()
-    }
 
 
 # 2.4.1 ------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import torch
 
 from utils.agents import q_learning
 from utils.course.exercise import Mistake, exercise
+from utils.course.probes import normal, uniform
 from utils.worlds import tabular
 
 LESSON = "1.1"
@@ -13,14 +14,6 @@ ALL_N = "all five have N rows, so that there is nothing to be strict about"
 
 def integers(rng, high, *shape):
     return torch.as_tensor(rng.integers(0, high, shape))
-
-
-def uniform(rng, *shape):
-    return torch.as_tensor(rng.random(shape), dtype=torch.float32)
-
-
-def normal(rng, *shape):
-    return torch.as_tensor(rng.normal(size=shape), dtype=torch.float32)
 
 
 def transitions(rng, n):

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from utils.agents import gumbel_mcts, reanalyse
 from utils.course.exercise import Mistake, exercise
+from utils.course.probes import gradient, normal, seeded
 from utils.evaluate import statistics
 from utils.world import Dreamt
 from utils.worlds import efficientzero
@@ -17,22 +18,6 @@ from utils.worlds.muzero import Played, cross_entropy, n_step_targets, random_ac
 LESSON = "3.2"
 NO_GRADIENT = "what is detached is made of data, which has no gradient"
 A, K, D, L, WIDTH = 3, 7, 5, 4, 6  # actions, unrolled steps, latent, memory, projection
-
-
-def normal(rng, *shape):
-    return torch.as_tensor(rng.normal(size=shape), dtype=torch.float32)
-
-
-def seeded(rng):
-    return torch.Generator().manual_seed(int(rng.integers(2**31)))
-
-
-def gradient(y, x):
-    """Of the sum of y; zeros where none arrives."""
-    if not y.requires_grad:
-        return torch.zeros_like(x)
-    found = torch.autograd.grad(y.sum(), x, retain_graph=True, allow_unused=True)[0]
-    return torch.zeros_like(x) if found is None else found
 
 
 def small_world(World, rng, **config):

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from utils.agents import mcts, mcts_models
 from utils.agents.mcts import Reached
 from utils.course.exercise import Mistake, exercise
+from utils.course.probes import gradient, normal, uniform
 from utils.world import Dreamt, Spec
 from utils.worlds import muzero
 
@@ -19,24 +20,8 @@ TWO_AXES = "there are two axes: axis 1 is the last"
 B, N, A, K, D = 3, 6, 4, 6, 5  # trees, nodes, actions, unrolled steps, latent features
 
 
-def normal(rng, *shape):
-    return torch.as_tensor(rng.normal(size=shape), dtype=torch.float32)
-
-
-def uniform(rng, *shape):
-    return torch.as_tensor(rng.random(shape), dtype=torch.float32)
-
-
 def counts(rng, high, *shape):
     return torch.as_tensor(rng.integers(0, high, shape), dtype=torch.float32)
-
-
-def gradient(y, x):
-    """Of the sum of y; zeros where none arrives."""
-    if not y.requires_grad:
-        return torch.zeros_like(x)
-    found = torch.autograd.grad(y.sum(), x, retain_graph=True, allow_unused=True)[0]
-    return torch.zeros_like(x) if found is None else found
 
 
 def small_world(World, rng, **config):

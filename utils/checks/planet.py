@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from utils.agents import cem as planning
 from utils.course.exercise import Mistake, exercise
+from utils.course.probes import normal
 from utils.nn.random import normal as draw
 from utils.world import Dreamt, Spec, Step, repeat, rollout
 from utils.worlds import planet, rssm
@@ -16,10 +17,6 @@ LESSON = "2.2"
 B, T, D, Z, U, A = 4, 5, 6, 3, 7, 2  # rows, time, deterministic, stochastic, hidden, actions
 SPACE, ACTIONS = Box(-2, 2, (3,), np.float32), Box(-1, 1, (A,), np.float32)
 CONFIG = planet.Config(deter=D, stoch=Z, hidden=U, units=U, layers=1, free_nats=1.0)
-
-
-def normal(rng, *shape):
-    return torch.as_tensor(rng.normal(size=shape), dtype=torch.float32)
 
 
 def spread(module, rng):

@@ -6,6 +6,7 @@ from torch import nn
 
 from utils.agents import curiosity, policy_gradient, through_model
 from utils.course.exercise import Mistake, exercise
+from utils.course.probes import normal
 from utils.nn import gaussian, recurrent
 from utils.world import Spec, Step, frozen
 from utils.worlds import recurrent as worlds
@@ -15,10 +16,6 @@ B, T, X, D = 3, 5, 4, 6  # rows, time, inputs, units of the probes
 PUSHED = Spec(Box(-1, 1, (2,)), Box(-1, 1, (1,)), cont=False)
 FALLING = Spec(Box(-2, 2, (3,)), Discrete(2))
 NO_GRADIENT = "a mask has no gradient"
-
-
-def normal(rng, *shape):
-    return torch.as_tensor(rng.normal(size=shape), dtype=torch.float32)
 
 
 def randomised(module, rng, size=0.6):

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from utils.agents import evolution
 from utils.course.exercise import Mistake, exercise
+from utils.course.probes import normal, uniform
 from utils.nn import gaussian
 from utils.world import Dream, Dreamt, Spec, Step
 from utils.worlds import vmc
@@ -18,14 +19,6 @@ B, T, Z, K, A = 3, 7, 4, 5, 2  # rows, time, latent dimensions, components, acti
 TWO_AXES = "there are two axes: axis 1 is the last"
 NO_GRADIENT = "what is detached is a mask, which has no gradient"
 VECTOR = gym.spaces.Box(-1.0, 1.0, (Z,), np.float32)
-
-
-def normal(rng, *shape):
-    return torch.as_tensor(rng.normal(size=shape), dtype=torch.float32)
-
-
-def uniform(rng, *shape):
-    return torch.as_tensor(rng.random(shape), dtype=torch.float32)
 
 
 def leaf(tensor):

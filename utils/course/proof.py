@@ -11,7 +11,7 @@ from utils.course.lesson_file import project, text_of
 from utils.course.readme import PROOF, record
 
 # Of the machinery only what decides a proof counts; the rest has tests of its own.
-JUDGES = ("check", "exercise", "mutants")
+JUDGES = ("check", "exercise", "mutants", "probes")
 
 
 def sources(lesson: str) -> list[Path]:
