@@ -25,17 +25,17 @@ RUNS = Path(__file__).parents[1] / "runs/4.3"
 UPDATES, BATCH, LENGTH, RATE, SEED = 11_000, 64, SMALL.context + 1, 2e-3, 0
 
 
-def train(world: DIAMOND, data: Step, generator: torch.Generator) -> float:
+def train(world: DIAMOND, data: Step, generator: torch.Generator, name: str, updates: int) -> float:
     """By the lesson's own loss. Returns seconds."""
-    about = dataclasses.asdict(SMALL) | {"updates": UPDATES, "batch": BATCH, "length": LENGTH}
+    about = dataclasses.asdict(SMALL) | {"updates": updates, "batch": BATCH, "length": LENGTH}
     return learn(
         lambda batch: world.loss(batch, generator)[:2],
         {"world": world},
         torch.optim.AdamW(world.parameters(), RATE, weight_decay=1e-2, fused=True),
         data,
         generator,
-        store.Run(RUNS, "breakout", about),
-        **{"updates": UPDATES, "batch": BATCH, "length": LENGTH, "clip": 1.0},
+        store.Run(RUNS, name, about),
+        **{"updates": updates, "batch": BATCH, "length": LENGTH, "clip": 1.0},
     )
 
 
@@ -44,7 +44,8 @@ def main() -> None:
     torch.manual_seed(SEED)
     generator, data = torch.Generator(DEVICE).manual_seed(SEED), minatar.load("breakout")
     world = DIAMOND(MultiBinary(minatar.SHAPE), Discrete(3), SMALL).to(DEVICE)
-    seconds = train(world, Step(*(part.to(DEVICE) for part in data.train)), generator)
+    there = Step(*(part.to(DEVICE) for part in data.train))
+    seconds = train(world, there, generator, "breakout", UPDATES)
     weights = {name: value.half().cpu() for name, value in world.state_dict().items()}
     store.save(PATH, {"config": dataclasses.asdict(SMALL), "weights": weights})
     world.cpu().load_state_dict(weights)  # what is measured is what was stored
@@ -54,7 +55,12 @@ def main() -> None:
     )
     claims = {k: round(v, 4) for k, v in row.items() if isinstance(v, float) and k != "seconds"}
     facts = {"command": "python -m assets.diamond_breakout", "seconds": round(seconds)}
-    facts |= {"device": device_name(), "seed": SEED, "stored as": "float16"}
+    facts |= {
+        "world": "DIAMOND (4.3)",
+        "device": device_name(),
+        "seed": SEED,
+        "stored as": "float16",
+    }
     facts |= {"data": minatar.digest(data), "updates": UPDATES, "batch": BATCH, "claims": claims}
     print(store.card(PATH, **facts))
 

@@ -116,7 +116,6 @@ def loss_of_frames(self, frame, frames, actions, noise):
     points=3,
     difficulty=3,
     minutes=30,
-    gradients=True,
     hints=(
         "Three parts: make the noisy frame; ask the network; compare with the target. A number for "
         "each row, [B], must be [B, 1, 1, 1] beside frames: sigma[:, None, None, None].",

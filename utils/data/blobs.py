@@ -58,20 +58,3 @@ def distance(frames: Float[Tensor, "*B 8 8"]) -> Float[Tensor, "*B"]:
     """Euclidean distance to the nearest frame that could be seen. An empty frame has 3.2."""
     flat = frames.flatten(-2).reshape(-1, SIZE * SIZE)
     return torch.cdist(flat, _possible()).amin(1).reshape(frames.shape[:-2])
-
-
-# ---- a blob that jumps
-
-CORNERS = torch.tensor([[1.5, 1.5], [1.5, 5.5], [5.5, 1.5], [5.5, 5.5]])
-
-
-def jumps(count: int, generator: torch.Generator) -> Float[Tensor, "B 8 8"]:
-    """Frames in which the blob is in one of four corners, each as likely as the others."""
-    corner = (4 * uniform((count,), CORNERS, generator)).long()
-    return render(CORNERS[corner])
-
-
-def one_blob(frames: Float[Tensor, "*B 8 8"], tolerance: float = 1.0) -> Float[Tensor, "*B"]:
-    """1 where a frame is that of a blob in one of the four corners, up to a distance."""
-    away = torch.cdist(frames.flatten(-2).reshape(-1, 64), render(CORNERS).flatten(1)).amin(1)
-    return (away < tolerance).float().reshape(frames.shape[:-2])

@@ -89,7 +89,7 @@ def contexts(
     """
     before = rows.new_zeros(rows.shape[0], length - 1, *rows.shape[2:])
     seen = torch.cat([before, rows], 1).unfold(1, length, 1).movedim(-1, 2)
-    episode = F.pad(first.cumsum(1), (length - 1, 0), value=-1).unfold(1, length, 1)
+    episode = F.pad(first.cumsum(1), (length - 1, 0)).unfold(1, length, 1)
     same = episode == episode[..., -1:]
     return seen * same.reshape(*same.shape, *[1] * (rows.ndim - 2))
 
