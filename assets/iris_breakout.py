@@ -62,9 +62,10 @@ def main() -> None:
         subsets=test.subsets,
     )
     claims = {k: round(v, 4) for k, v in row.items() if isinstance(v, float) and k != "seconds"}
-    facts = {"command": "python -m assets.iris_breakout", "seconds": round(seconds)}
-    facts |= {"device": device_name(), "seed": SEED, "stored as": "float16"}
-    facts |= {"data": minatar.digest(data), "updates": UPDATES, "claims": claims}
+    facts = {"world": "IRIS (4.1)", "command": "python -m assets.iris_breakout"}
+    facts |= {"seconds": round(seconds), "device": device_name(), "seed": SEED}
+    facts |= {"stored as": "float16", "data": minatar.digest(data)}
+    facts |= {"updates": UPDATES, "claims": claims}
     print(store.card(PATH, **facts))
 
 
