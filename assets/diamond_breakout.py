@@ -27,7 +27,11 @@ UPDATES, BATCH, LENGTH, RATE, SEED = 11_000, 64, SMALL.context + 1, 2e-3, 0
 
 def train(world: DIAMOND, data: Step, generator: torch.Generator, name: str, updates: int) -> float:
     """By the lesson's own loss. Returns seconds."""
-    about = dataclasses.asdict(SMALL) | {"updates": updates, "batch": BATCH, "length": LENGTH}
+    about = dataclasses.asdict(world.config) | {
+        "updates": updates,
+        "batch": BATCH,
+        "length": LENGTH,
+    }
     return learn(
         lambda batch: world.loss(batch, generator)[:2],
         {"world": world},

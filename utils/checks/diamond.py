@@ -6,16 +6,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from utils.course.exercise import Mistake, exercise
+from utils.course.probes import normal
 from utils.nn import edm
 from utils.world import Dreamt
 from utils.worlds import blob_video, diamond, diamond_net
 
 LESSON = "4.3"
 B, L, P, SIDE, A = 5, 3, 2, 4, 3  # rows, frames of context, channels, height and width, actions
-
-
-def normal(rng, *shape):
-    return torch.as_tensor(rng.normal(size=shape), dtype=torch.float32)
 
 
 # 4.3.1 ------------------------------------------------------------------------------------------
