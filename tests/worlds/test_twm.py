@@ -13,7 +13,7 @@ from utils.nn.one_hot import draw
 from utils.nn.random import uniform
 from utils.world import Step, rollout
 from utils.worlds.transformer_xl import RelativeAttention, TransformerXL, relative_shift
-from utils.worlds.twm import TWM, Config, interleave
+from utils.worlds.twm import TWM, Config
 
 torch.set_num_threads(1)
 TINY = Config(
@@ -90,9 +90,13 @@ def test_a_memory_gives_what_one_pass_gives():
 
 
 def test_the_sentence_is_in_the_order_of_time():
-    rows = torch.arange(4.0).view(1, 4, 1)
-    sentence = interleave(rows, 10 + rows, 20 + rows).flatten().tolist()
-    assert sentence == [0, 11, 21, 1, 12, 22, 2, 13]
+    world = made()
+    for part in ("from_z", "from_action", "from_reward"):
+        setattr(world, part, torch.nn.Identity())
+    world.sizes = 1, 1, 1
+    time = torch.arange(4.0)
+    sentence = world.words(torch.stack([time, 10 + time, 20 + time], -1)[None])
+    assert sentence.flatten().tolist() == [0, 11, 21, 1, 12, 22, 2, 13]
 
 
 @pytest.mark.parametrize("part", ["observation", "action", "reward"])

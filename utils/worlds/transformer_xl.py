@@ -77,9 +77,9 @@ class RelativeAttention(nn.Module):
 class Layer(nn.Module):
     """x' = norm(x + attention(x)), then norm(x' + mlp(x'))."""
 
-    def __init__(self, width: int, heads: int, size: int, between: int, scale: float) -> None:
+    def __init__(self, width: int, between: int, attention: RelativeAttention) -> None:
         super().__init__()
-        self.attention = RelativeAttention(width, heads, size, scale)
+        self.attention = attention
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.mlp = nn.Sequential(nn.Linear(width, between), nn.SiLU(), nn.Linear(between, width))
 
@@ -93,15 +93,26 @@ class TransformerXL(nn.Module):
 
     What is remembered of a token are the inputs of all layers, so that a later one can look at it
     in each of them.
+
+    Args:
+        size: features of a head. between: units between the two maps of a layer's network.
+        attention: class of it, for whoever changes it.
     """
 
     def __init__(
-        self, width: int, layers: int, heads: int, size: int, between: int, scale: float
+        self,
+        width: int,
+        layers: int,
+        heads: int,
+        size: int,
+        between: int,
+        scale: float,
+        attention: type[RelativeAttention] = RelativeAttention,
     ) -> None:
         super().__init__()
         self.width = width
         self.layers = nn.ModuleList(
-            Layer(width, heads, size, between, scale) for _ in range(layers)
+            Layer(width, between, attention(width, heads, size, scale)) for _ in range(layers)
         )
         self.u, self.v = (nn.Parameter(torch.empty(heads, size)) for _ in range(2))
         nn.init.xavier_normal_(self.u)

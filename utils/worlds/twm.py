@@ -45,7 +45,7 @@ from utils.nn.mlp import mlp
 from utils.world import Dreamt, Policy, Rollout, Spec, State, Step, where
 from utils.worlds.dreamer_v2 import Categoricals
 from utils.worlds.planet import Pictures
-from utils.worlds.transformer_xl import TransformerXL
+from utils.worlds.transformer_xl import RelativeAttention, TransformerXL
 
 
 @dataclass(frozen=True)
@@ -86,19 +86,6 @@ class Prediction(NamedTuple):
     cont: Float[Tensor, "B T-1"]  # logit of going on
 
 
-def interleave(
-    z: Float[Tensor, "B T D"], action: Float[Tensor, "B T D"], reward: Float[Tensor, "B T D"]
-) -> Float[Tensor, "B 3(T-1)-1 D"]:
-    """The sentence z_0 a_1 r_1 z_1 a_2 r_2 ... z_{T-2} a_{T-1} of T rows, word by word.
-
-    Row t of `z`, `action` and `reward` is what arrived together (embedded already): a_t led to
-    z_t, and r_t came with it. The sentence ends with the last action: its reward and where it led,
-    r_{T-1} and z_{T-1}, are for the model to say. Robine et al. 2023, section 2.1.
-    """
-    words = torch.stack([z[:, :-1], action[:, 1:], reward[:, 1:]], 2)
-    return words.flatten(1, 2)[:, :-1]
-
-
 def codec_of(space: gym.Space, codes: int, config: Config) -> nn.Module:
     """Encoder and decoder. For vectors and cells with one hidden layer each: behind three, codes
     say nothing for a thousand updates. Cells are rarely 1, so their logits count from -3."""
@@ -120,10 +107,18 @@ class TWM(nn.Module):
 
     State: `stoch` [B, S, K], the newest code; `rows` [B, N, I], the N newest rows of code, action
     and reward, the newest last; `length` [B], how many of them there are.
+
+    Args:
+        attention: class of the transformer's attention, for whoever changes it.
     """
 
     def __init__(
-        self, observation_space: gym.Space, action_space: gym.Space, config: Config
+        self,
+        observation_space: gym.Space,
+        action_space: gym.Space,
+        config: Config,
+        *,
+        attention: type[RelativeAttention] = RelativeAttention,
     ) -> None:
         super().__init__()
         self.config, self.spec = config, Spec(observation_space, action_space)
@@ -139,6 +134,7 @@ class TWM(nn.Module):
         self.transformer = TransformerXL(
             *(config.width, config.blocks, config.heads, config.head, config.between),
             scale=config.head**-0.5,
+            attention=attention,
         )
         self.prior = mlp(config.width, config.units, config.layers, codes)
         self.reward = mlp(config.width, config.units, config.layers, 1)
@@ -210,10 +206,20 @@ class TWM(nn.Module):
     # ---- dynamics model
 
     def words(self, rows: Float[Tensor, "B T I"]) -> Float[Tensor, "B J D"]:
-        """Rows, embedded and in the order of the sentence."""
+        """The sentence z_0 a_1 r_1 z_1 a_2 r_2 ... z_{T-2} a_{T-1} of T rows, word by word.
+
+        Row t holds what arrived together: the code z_t, the action a_t that led to it, the reward
+        r_t that came with it; `rows.split(self.sizes, -1)` takes them apart. They become words by
+        `self.from_z`, `self.from_action` and `self.from_reward`, [B, T, D] each, and the last is
+        multiplied by `self.config.rewards` (0 or 1). The sentence has J = 3 (T - 1) - 1 words: it
+        ends with the last action, because its reward and where it led are for the model to say.
+        Robine et al. 2023, section 2.1.
+        """
         z, action, reward = rows.split(self.sizes, -1)
+        z, action = self.from_z(z), self.from_action(action)
         reward = self.from_reward(reward) * self.config.rewards
-        return interleave(self.from_z(z), self.from_action(action), reward)
+        steps = torch.stack([z[:, :-1], action[:, 1:], reward[:, 1:]], 2)
+        return steps.flatten(1, 2)[:, :-1]
 
     def mask(self, first: Bool[Tensor, "B T"]) -> Bool[Tensor, "B J J"]:
         """Which words each word may look at: earlier ones of its episode, `memory` steps back."""
@@ -345,8 +351,9 @@ class TWM(nn.Module):
         H(q, p) = - sum q ln p, over K classes and all S variables; q and p are softmaxes of logits,
         made [..., S, K] by `unflatten(-1, self.latent.shape)`; sg is `detach`. Column t of `prior`
         is the prediction of row t + 1, and counts unless that row is `first`: nothing led to it.
-        The means are over the columns that count. The last is `missing_entropy` of all T rows' q,
-        with `entropy_threshold`. The numbers are in `self.config`. Robine et al. 2023, section 2.1.
+        The means are over the columns that count (0 if none does). The last is `missing_entropy` of
+        all T rows' q, with `entropy_threshold`. The numbers are in `self.config`. Robine et al.
+        2023, section 2.1.
         """
         config, counts = self.config, ~first[:, 1:]
         q = posterior.unflatten(-1, self.latent.shape).log_softmax(-1)
@@ -361,7 +368,8 @@ class TWM(nn.Module):
         }
 
     def outcome(self, said: Prediction, batch: Step) -> dict[str, Tensor]:
-        """The losses of reward and continuation, each a mean over the arrivals that count.
+        """The losses of reward and continuation, each a mean over the arrivals that count (0 if
+        none does).
 
             reward        `reward_scale` times (said.reward - r)^2 / 2
             continuation  `cont_scale` times the cross-entropy of the logit `said.cont` with 1 where
