@@ -1,6 +1,7 @@
 """`begin` and `claim`: what a lesson runs on, and how numbers are judged."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from utils.course.lesson import begin, claim, judge
 
 
 @pytest.fixture(autouse=True)
-def _nothing_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+def _nothing_stored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(module, "_stored", lambda id: {})
+    monkeypatch.setenv("WM_RUNS", str(tmp_path))
     for name in ("WM_PROFILE", "WM_RUN_SEED", "WM_CLAIMS"):
         monkeypatch.delenv(name, raising=False)
 
@@ -141,3 +143,33 @@ def test_wrong_claims_are_refused(monkeypatch) -> None:
     monkeypatch.setattr(module, "_current", None)
     with pytest.raises(CourseError, match="run lesson = begin"):
         claim("a", [1.0], "<=", 5)
+
+
+def test_claims_stay_beside_the_run(tmp_path: Path) -> None:
+    begin("1.1", "quick")
+    claim("first", [2.5], ">=", 1)
+    claim("second", [True], ">=", 0.8)
+    held = json.loads((tmp_path / "claims.json").read_text())
+    assert (held["seeds"], held["profile"]) == ([0], "quick")
+    assert {c["name"]: c["values"] for c in held["claims"]} == {"first": [2.5], "second": [True]}
+
+
+def test_a_claim_survives_a_folder_that_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    lesson = begin("1.1", "quick")
+    (lesson.folder / "claims.json").mkdir()
+    claim("first", [2.5], ">=", 1)
+    assert "CLAIM first" in capsys.readouterr().out
+
+
+def test_records_are_ones_own_before_the_evidence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (only,) = begin("1.1", "quick").records("3.1")  # a build has no runs of its own
+    assert only.parts[-3:] == ("assets", "evidence", "3.1.json")
+    monkeypatch.delenv("WM_RUNS")
+    full, quick, stored = begin("1.1", "quick").records("3.1")
+    assert full.parts[-4:] == ("runs", "3.1", "full", "claims.json")
+    assert quick.parts[-4:] == ("runs", "3.1", "quick", "claims.json")
+    assert stored == only

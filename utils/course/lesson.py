@@ -1,5 +1,6 @@
 """`begin` and `claim`: what a lesson runs on, and how its numbers compare with the evidence."""
 
+import contextlib
 import json
 import os
 from collections.abc import Callable
@@ -41,6 +42,13 @@ class Lesson:
         if self.profile not in sizes and "quick" not in sizes:
             raise CourseError("pick() needs at least quick=...")
         return sizes.get(self.profile, sizes.get("quick"))
+
+    def records(self, other: str) -> list[Path]:
+        """Where the claims of another lesson are: one's own runs of it, full before quick, then
+        the stored evidence. A build or a test has no runs of its own."""
+        own = [] if "WM_RUNS" in os.environ else [self.folder.parents[1], ROOT / "runs"]
+        places = [p / other / profile / "claims.json" for p in own for profile in ("full", "quick")]
+        return [*dict.fromkeys(places), ROOT / f"assets/evidence/{other}.json"]
 
     def resume(self, name: str, config: dict) -> Run:
         """Where a training loop saves itself and goes on from; see `utils.course.store.Run`."""
@@ -133,6 +141,7 @@ def claim(
         return
     made = judge(name, arm, op, bound, base, statistic) | {"unit": unit}
     _current.claims[name] = made
+    _keep(_current)
     if out := os.environ.get("WM_CLAIMS"):
         about = {
             "seeds": _current.total,
@@ -141,6 +150,14 @@ def claim(
         }
         write_text(Path(out), json.dumps(about | {"claims": list(_current.claims.values())}))
     print(_line(made, _current))
+
+
+def _keep(lesson: Lesson) -> None:
+    """Leaves this run's claims beside its checkpoints, for lessons that look back (3.3)."""
+    held = {"lesson": lesson.id, "profile": lesson.profile, "device": lesson.device.type}
+    held |= {"seeds": list(lesson.seeds), "claims": list(lesson.claims.values())}
+    with contextlib.suppress(OSError, CourseError):  # a full disk must not cost the lesson
+        write_text(lesson.folder / "claims.json", json.dumps(held, indent=1) + "\n")
 
 
 def _rows(name: str, values: object) -> np.ndarray:
