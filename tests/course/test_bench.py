@@ -8,7 +8,7 @@ import torch
 
 from utils.course import bench, commands, readme
 from utils.course.bench import race
-from utils.worlds import vmc_bench
+from utils.worlds import transdreamer_bench, vmc_bench
 
 
 def test_a_race_takes_turns_and_compares_within_a_round(monkeypatch):
@@ -34,7 +34,13 @@ def test_a_race_takes_turns_and_compares_within_a_round(monkeypatch):
 
 @pytest.mark.parametrize(
     "calls",
-    [lambda: vmc_bench.vae(2), lambda: vmc_bench.mdn_rnn(2, 4), lambda: vmc_bench.dream(2, 2)],
+    [
+        lambda: vmc_bench.vae(2),
+        lambda: vmc_bench.mdn_rnn(2, 4),
+        lambda: vmc_bench.dream(2, 2),
+        lambda: transdreamer_bench.tssm(2, 4),
+        lambda: transdreamer_bench.twm(2, 2),
+    ],
 )
 def test_benches_run(calls):
     for call in calls().values():

@@ -77,6 +77,21 @@ def mcts() -> dict:
     return speeds | {"rounds": 15, "threads": 1}
 
 
+def tssm() -> dict:
+    """TransDreamer's train step, 16 windows of 64 rows, against DreamerV2's at equal parameters;
+    TWM's dream with its memory, against reading all words again."""
+    from utils.worlds import transdreamer_bench as bench
+
+    return {"train step": race(bench.tssm(), 10), "TWM's dream": race(bench.twm(), 10)}
+
+
+def diamond() -> dict:
+    """DIAMOND's denoiser at 64 x 64: train step and sampled frames, compiled and eager."""
+    from utils.worlds.diamond_bench import bench
+
+    return bench(race)
+
+
 def race(calls: dict, rounds: int, threads: int = 1) -> dict:
     """Seconds of each call. They take turns, so that all see the same minute of the
     machine: a ratio is the median over rounds of the ratio within a round to the first call."""
@@ -162,5 +177,7 @@ BENCHES = {
     "imagine": imagine,
     "dreamer": dreamer,
     "mcts": mcts,
+    "tssm": tssm,
+    "diamond": diamond,
     "grade": grade,
 }
