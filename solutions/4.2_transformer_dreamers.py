@@ -548,7 +548,7 @@ claim(
 # of the entropy they could have, nothing pulls. The same function holds up the entropy of the policy.
 #
 # Example: two distributions over two classes, one certain, one even. Their mean entropy is half of
-# the largest. With a threshold of 0.6, 0.1 is missing; with 0.5, nothing, and no gradient.
+# the largest. With a threshold of 0.6, 0.1 is missing; with 0.4, nothing, and no gradient.
 
 # %%
 # EXERCISE 4.2.7 utils.nn.entropy:missing_entropy
