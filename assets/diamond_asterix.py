@@ -19,6 +19,7 @@ from assets.training import DEVICE, device_name
 from utils.course import store
 from utils.data import minatar
 from utils.evaluate import asterix
+from utils.nn.edm import euler, heun
 from utils.world import Step, take
 from utils.worlds.diamond import DIAMOND, SMALL, Config
 
@@ -57,11 +58,11 @@ def main() -> None:
     for name, moving in {"asterix": SMALL.moving, "asterix, alike": 0.0}.items():
         config = dataclasses.replace(SMALL, moving=moving)
         world, took[f"moving {moving:g}"] = learned(config, name, data)
-        for steps in (1, 3):
-            world.steps = steps
+        for steps, sampler in ((1, euler), (3, euler), (10, euler), (10, heun)):
+            world.steps, world.sampler = steps, sampler
             scores = judge(world, data.test, torch.Generator().manual_seed(SEED))
-            claims[f"moving {moving:g}, steps {steps}"] = {
-                k: round(v, 4) for k, v in scores.items()
+            claims[f"moving {moving:g}, {sampler.__name__}, steps {steps}"] = {
+                k: round(v, 4) if v == v else None for k, v in scores.items()
             }
     weights = {name: value.half() for name, value in world.state_dict().items()}
     store.save(PATH, {"config": dataclasses.asdict(config), "weights": weights})

@@ -1,0 +1,119 @@
+"""A duel with the official DIAMOND: a train step of the denoiser, and sampled frames, in turns.
+
+    git clone https://github.com/eloialonso/diamond && git -C diamond checkout 5bcd159
+    python -m tests.duels.diamond diamond
+
+Its code stays where it is and is not changed; of its modules only those of the diffusion model are
+imported, and they need torch alone. The same U-Net on both sides, with the same 1,664,739
+parameters: four levels of 32 channels, condition of 256, context of four frames of 64 x 64 in
+colour, batches of 8, three Euler steps, float32, on one thread and on two. The official training
+compiles its denoiser; here both sides run eager and compiled. A ratio above 1 says how many times
+as long the official code takes as ours, compiled against compiled and eager against eager.
+
+Before the race both samplers are given the same weights and the same noise; with the official
+switches on, the frames must be the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import types
+from pathlib import Path
+
+import torch
+
+from tests.fixtures.make_diamond import bare
+from tests.worlds.test_diamond import ours as our_name
+from utils.course.bench import race
+from utils.course.readme import record
+from utils.worlds.diamond import quantise, truncate
+from utils.worlds.diamond_bench import ACTIONS, BATCH, CONFIG, Work
+
+ROUNDS = 7
+
+
+class Official:
+    """Denoiser, optimiser and sampler of the official code, with our weights and our frames."""
+
+    def __init__(self, path: str, work: Work, compiled: bool) -> None:
+        source = Path(path).resolve() / "src/models"
+        bare("models", source)
+        bare("models.diffusion", source / "diffusion")
+        for name, member in {"data": "Batch", "utils": "LossAndLogs"}.items():
+            sys.modules[name] = types.SimpleNamespace(**{member: tuple})  # for annotations alone
+        from models.diffusion.denoiser import Denoiser, DenoiserConfig, SigmaDistributionConfig
+        from models.diffusion.diffusion_sampler import DiffusionSampler, DiffusionSamplerConfig
+        from models.diffusion.inner_model import InnerModelConfig
+
+        depths, channels = list(CONFIG.depths), list(CONFIG.channels)
+        sizes = (3, CONFIG.context, CONFIG.features, depths, channels, [0] * 4, ACTIONS + 1)
+        self.denoiser = Denoiser(DenoiserConfig(InnerModelConfig(*sizes), 0.5, CONFIG.offset))
+        self.denoiser.setup_training(SigmaDistributionConfig(-0.4, 1.2, 2e-3, 20))
+        net = self.denoiser.inner_model
+        self.parameters = sum(p.numel() for p in net.parameters())
+        weights = work.denoiser.net.state_dict()
+        weights = {name.removeprefix("_orig_mod."): value for name, value in weights.items()}
+        net.load_state_dict({name: weights[our_name(name)] for name in net.state_dict()})
+        if compiled:
+            self.denoiser.inner_model = torch.compile(net)
+        self.optimiser = torch.optim.AdamW(
+            self.denoiser.parameters(), lr=1e-4, weight_decay=1e-2, eps=1e-8
+        )
+        self.sampler = DiffusionSampler(self.denoiser, DiffusionSamplerConfig(3))
+        self.frames, self.actions = work.frames.contiguous(), work.actions
+        frames = torch.cat([work.frames, work.following[:, None]], 1)
+        actions = torch.cat([work.actions, work.actions[:, :1]], 1)
+        everything = torch.ones(frames.shape[:2], dtype=torch.bool)
+        self.batch = types.SimpleNamespace(obs=frames, act=actions, mask_padding=everything)
+
+    def train(self) -> None:
+        """As in its trainer: forward, backward, clip, step, zero."""
+        loss, _ = self.denoiser(self.batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.denoiser.parameters(), 1.0)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+
+    def sample(self) -> torch.Tensor:
+        return self.sampler.sample(self.frames, self.actions)[0]
+
+
+def agree(ours: Work, theirs: Official) -> float:
+    """Share of the pixels that are the same from the same noise; asserts that nearly all are."""
+    noise = torch.randn(ours.following.shape, generator=torch.manual_seed(1))
+    torch.manual_seed(1)
+    official = theirs.sample()
+    ours.world.unit_start, ours.world.quantised = True, truncate
+    with torch.no_grad():
+        frame = ours.world.sample(ours.frames, ours.actions, noise)
+    ours.world.unit_start, ours.world.quantised = False, quantise
+    same = ((frame - official).abs() < 1e-4).double().mean().item()
+    assert same > 0.99, f"only {same:.3f} of the pixels are the same"
+    return same
+
+
+def main(path: str) -> None:
+    torch.set_num_threads(1)
+    works = {how: Work(how == "compiled") for how in ("eager", "compiled")}
+    peers = {how: Official(path, work, how == "compiled") for how, work in works.items()}
+    assert works["eager"].parameters == peers["eager"].parameters
+    same = agree(works["eager"], peers["eager"])
+    print(json.dumps({"duel": "diamond", "pixels that are the same": round(same, 5)}), flush=True)
+    for what in ("train", "sample"):
+        for how in works:
+            made = {"parameters": works["eager"].parameters}
+            for threads in (1, 2):
+                pair = {"ours": getattr(works[how], what), "theirs": getattr(peers[how], what)}
+                found = race(pair, ROUNDS, threads)
+                print(json.dumps({"duel": "diamond", "work": f"{what}, {how}"} | found), flush=True)
+                ratio = f"theirs / ours, {threads} threads"
+                made |= {ratio: found["theirs / ours"]}
+                made |= {f"our seconds, {threads} threads": found["ours seconds"]}
+            made |= {"rounds": ROUNDS, "CPU cores": os.cpu_count(), "batch": BATCH}
+            record("speeds", f"diamond, against eloialonso, {what}, {how}", made)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
