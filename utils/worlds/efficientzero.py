@@ -217,8 +217,8 @@ class EfficientZero(muzero.MuZero):
         agreement = self.consistency(states[:, 1:], seen)
         parts = {
             "policy": counts * ~over * cross_entropy(policy, rows.policy),
-            "value": counts * cross_entropy(value, value_target),
-            "prefix": counts[:, 1:] * cross_entropy(prefix, prefix_target),
+            "value": counts * self.misfit(value, value_target),
+            "prefix": counts[:, 1:] * self.misfit(prefix, prefix_target),
             "consistency": counts[:, 1:] * inside[:, 1:] * agreement,
         }
         means = {name: part.sum(1).mean() for name, part in parts.items()}
