@@ -676,7 +676,7 @@ with LivePlot("update", loss=["denoising", "reward", "end"], log=("loss",)) as p
     train(world, lambda: sample_windows(recorded.train, 64, 5, generator), updates, plot=plot)
 
 # %%
-test = breakout.windows(recorded, lesson.pick(smoke=4, quick=48, evidence=96))
+test = breakout.windows(recorded, lesson.pick(smoke=4, quick=48))
 how = {"context": breakout.CONTEXT, "ground": breakout.BREAKOUT, "subsets": test.subsets}
 if lesson.profile == "smoke":  # fewer steps ahead
     short = breakout.CONTEXT + 5
@@ -913,7 +913,7 @@ aster_card = store.card(checkpoint)
 aster = make(space, Discrete(5), Config(**store.load(checkpoint)["config"]))
 aster.load_state_dict(store.load(checkpoint)["weights"])
 aster.requires_grad_(False)
-some = lesson.pick(smoke=40, quick=1200, evidence=2500)
+some = lesson.pick(smoke=40, quick=1000, evidence=2000)
 piece = Step(*(part[:some] for part in game.test))
 contexts_of = {k: v[0] for k, v in aster.filter(Step(*(part[None] for part in piece))).items()}
 goes_on = ~piece.first[1:]
@@ -944,8 +944,8 @@ display(Markdown(head + "\n".join(lines)))
 # - **Three steps**: hardly anything. The first step starts towards the mean, "nothing", and is so
 #   long that it cannot be taken back. What is likely becomes certain, and what is rare does not
 #   happen.
-# - **Ten steps** have all outcomes, each kind in its share, and yet too few. Here Heun's method earns
-#   its price: with ten short steps it is nearly as often right as the game.
+# - **Ten steps** have all outcomes, each kind in its share, and still somewhat too few. Here Heun's
+#   method earns its price: with ten short steps things come in as often as in the game.
 # - **Counted 21 times** (the card's, a second world): a loss that counts errors more where the frame
 #   has changed makes changes likelier than they are. In Breakout, where the future is certain, it
 #   only speeds up the training. Where it is not, it lies. This world sees things come in too often,
