@@ -1,0 +1,189 @@
+"""A duel with eloialonso/iris, the official code of IRIS.
+
+    git clone https://github.com/eloialonso/iris && git -C iris checkout 24326aa
+    pip install einops
+    python -m tests.duels.iris iris
+
+Its code stays where it is: `src/models/world_model.py` and what it imports are loaded from that
+folder, and run as its trainer and its `WorldModelEnv` do, on tokens that are ready. Systems take
+turns call by call, on one thread; a ratio above 1 says how many times as long the peer takes. Both
+have 1,019,141 parameters. First its weights are copied into ours, and both read the same text: the
+logits must agree.
+
+The official configuration has dropout in three places, ours has none. So the train step is timed
+twice: with the peer's dropout set to 0, which is the same work, and as it comes.
+"""
+
+import json
+import sys
+import types
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from utils.course.bench import race
+from utils.worlds import iris_bench
+from utils.worlds.iris_bench import ACTIONS, BATCH, FRAMES, TOKENS, VOCABULARY
+
+
+def peer(folder: str):
+    """Its world model, config, dreams and optimiser, without what they import and do not need here.
+    Its `utils.py` has the name of our package, and takes its place while it is imported."""
+    source, ours = Path(folder) / "src", sys.modules.pop("utils")
+
+    def bare(name: str, **content) -> None:
+        module = types.ModuleType(name)
+        module.__path__ = [str(source / name)]
+        module.__dict__.update(content)
+        sys.modules[name] = module
+
+    for name in ("models", "envs", "dataset", "models.tokenizer", "episode", "gym", "cv2"):
+        bare(name, Batch=dict, Tokenizer=object, Episode=object, Env=object)
+    bare("torchvision")
+    sys.path.insert(0, str(source))
+    try:
+        from envs.world_model_env import WorldModelEnv
+        from models.transformer import TransformerConfig
+        from models.world_model import WorldModel
+
+        import utils as theirs
+    finally:
+        sys.path.remove(str(source))
+        sys.modules["utils"] = ours
+    return WorldModel, TransformerConfig, WorldModelEnv, theirs.configure_optimizer
+
+
+def renamed(theirs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Their weights under our names; three products there are one here."""
+    ours = {"position.weight": theirs["pos_emb.weight"]}
+    for here, there in (("action", 0), ("token", 1)):
+        ours[f"{here}.weight"] = theirs[f"embedder.embedding_tables.{there}.weight"]
+    heads = (("to_token", "observations"), ("to_reward", "rewards"), ("to_end", "ends"))
+    for part in ("weight", "bias"):
+        ours[f"transformer.norm.{part}"] = theirs[f"transformer.ln_f.{part}"]
+        for here, there in heads:
+            for layer in (0, 2):
+                name = f"head_{there}.head_module.{layer}.{part}"
+                ours[f"{here}.{layer}.{part}"] = theirs[name]
+        for i in range(4):
+            block = f"transformer.blocks.{i}"
+            qkv = [theirs[f"{block}.attn.{name}.{part}"] for name in ("query", "key", "value")]
+            ours[f"{block}.attention.qkv.{part}"] = torch.cat(qkv)
+            ours[f"{block}.attention.out.{part}"] = theirs[f"{block}.attn.proj.{part}"]
+            for here, there in (("norm1", "ln1"), ("norm2", "ln2")):
+                ours[f"{block}.{here}.{part}"] = theirs[f"{block}.{there}.{part}"]
+            for layer in (0, 2):
+                ours[f"{block}.mlp.{layer}.{part}"] = theirs[f"{block}.mlp.{layer}.{part}"]
+    return ours
+
+
+class Tokens:
+    """What stands in the place of the official tokenizer: tokens that are ready."""
+
+    def __init__(self, tokens: torch.Tensor) -> None:
+        self.tokens = tokens
+
+    def encode(self, observations, should_preprocess=True):
+        return types.SimpleNamespace(tokens=self.tokens if observations is None else observations)
+
+    def to(self, device):
+        return self
+
+    def eval(self):
+        return self
+
+    def embedding(self, tokens):
+        return tokens[..., None].float()
+
+    def decode(self, z, should_postprocess=True):
+        return z
+
+
+class Duel:
+    """Both systems at the same size."""
+
+    def __init__(self, folder: str) -> None:
+        self.kind, self.config, self.env, self.optimiser = peer(folder)
+
+    def theirs(self, dropout: float):
+        sizes = {"num_layers": 4, "num_heads": 4, "embed_dim": 128}
+        drop = dict.fromkeys(("embed_pdrop", "resid_pdrop", "attn_pdrop"), dropout)
+        window = {"tokens_per_block": TOKENS + 1, "max_blocks": FRAMES, "attention": "causal"}
+        return self.kind(VOCABULARY, ACTIONS, self.config(**window, **sizes, **drop))
+
+    def agreement(self) -> dict:
+        """Parameters of both, and how far apart their logits are with the same weights."""
+        theirs, ours = self.theirs(0.0).eval(), iris_bench.world()
+        ours.load_state_dict(renamed(theirs.state_dict()))
+        tokens = torch.randint(VOCABULARY, (BATCH, FRAMES, TOKENS))
+        action = torch.randint(ACTIONS, (BATCH, FRAMES))
+        with torch.no_grad():
+            said = theirs(torch.cat([tokens, action[..., None]], 2).flatten(1))
+            outputs, _ = ours.transformer(ours.interleave(tokens, action)[:, :-2])
+            frames = said.logits_observations.unflatten(
+                1, (FRAMES, TOKENS)
+            )  # token k + 1 at k, action last
+            first = frames[:, :-1, -1:]
+            wanted = torch.cat([first, frames[:, 1:, : TOKENS - 1]], 2)
+            apart = (ours.logits(outputs) - wanted).abs().max().item()
+            at_action = outputs[:, TOKENS :: TOKENS + 1]
+            for head, logits in (("to_reward", said.logits_rewards), ("to_end", said.logits_ends)):
+                other = (getattr(ours, head)(at_action) - logits[:, :-1]).abs().max().item()
+                apart = max(apart, other)
+        sizes = [sum(p.numel() for p in system.parameters()) for system in (ours, theirs)]
+        return {"parameters": sizes, "logits apart by": apart}
+
+    def train(self, dropout: float, rounds: int) -> dict:
+        theirs = self.theirs(dropout).train()
+        optimiser = self.optimiser(theirs, 1e-4, 0.01)
+        tokens = Tokens(torch.randint(VOCABULARY, (BATCH, FRAMES, TOKENS)))
+        batch = {
+            "observations": None,
+            "actions": torch.randint(ACTIONS, (BATCH, FRAMES)),
+            "rewards": torch.randn(BATCH, FRAMES),
+            "ends": torch.zeros(BATCH, FRAMES, dtype=torch.long),
+            "mask_padding": torch.ones(BATCH, FRAMES, dtype=torch.bool),
+        }
+
+        def step() -> None:
+            optimiser.zero_grad()
+            theirs.compute_loss(batch, tokens).loss_total.backward()
+            nn.utils.clip_grad_norm_(theirs.parameters(), 10.0)
+            optimiser.step()
+
+        return race(iris_bench.train() | {"theirs": step}, rounds)
+
+    def imagine(self, rounds: int) -> dict:
+        tokens = torch.randint(VOCABULARY, (BATCH, TOKENS))
+        env = self.env(Tokens(tokens), self.theirs(0.1), "cpu")
+        action = torch.randint(ACTIONS, (BATCH,))
+
+        def run() -> None:
+            env.reset_from_initial_observations(tokens)
+            for _ in range(FRAMES - 1):
+                env.step(action)
+
+        made = race(iris_bench.imagine() | {"theirs": run}, rounds)
+        frames = BATCH * (FRAMES - 1)
+        names = [name.removesuffix(" seconds") for name in made if name.endswith("seconds")]
+        speed = {f"{n}, frames a second": round(frames / made[f"{n} seconds"]) for n in names}
+        return made | speed
+
+
+def main(folder: str) -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    duel = Duel(folder)
+    said = {
+        "same weights": duel.agreement,
+        "train step, no dropout": lambda: duel.train(0.0, 15),
+        "train step, its dropout of 0.1": lambda: duel.train(0.1, 15),
+        "imagine 19 frames, 4 streams": lambda: duel.imagine(8),
+    }
+    for name, made in said.items():
+        print(json.dumps({"duel": name} | made()), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
