@@ -8,7 +8,7 @@ import torch
 
 from utils.course import bench, commands, readme
 from utils.course.bench import race
-from utils.worlds import transdreamer_bench, vmc_bench
+from utils.worlds import iris_bench, transdreamer_bench, vmc_bench
 
 
 def test_a_race_takes_turns_and_compares_within_a_round(monkeypatch):
@@ -40,6 +40,8 @@ def test_a_race_takes_turns_and_compares_within_a_round(monkeypatch):
         lambda: vmc_bench.dream(2, 2),
         lambda: transdreamer_bench.tssm(2, 4),
         lambda: transdreamer_bench.twm(2, 2),
+        lambda: iris_bench.train(compiled=False),
+        lambda: iris_bench.imagine(frames=2, compiled=False),
     ],
 )
 def test_benches_run(calls):

@@ -9,6 +9,7 @@ from tests.conformance import RULES, Case, filtered, random_steps
 from tests.official import close, official
 from utils.world import Step
 from utils.worlds.iris import IRIS, Config, Factorised
+from utils.worlds.iris_compiled import Fast
 from utils.worlds.iris_tokenizer import Patches, Tokenizer
 
 torch.set_num_threads(1)
@@ -172,6 +173,37 @@ def test_a_dream_is_what_the_full_pass_says(kind, keep):
         assert torch.equal(state["tokens"][:, count - 1], frame)
         assert count == len(window)
         close(world.decode(state), world.tokenizer.decode(frame))
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_the_form_that_is_compiled_dreams_the_same(mode):
+    """Six frames over the end of the window, without generating code, which takes too long here."""
+    world, data = made(keep=2)(), one_episode(time=10)
+    state = world.initial(3)
+    for t in range(3):
+        state = world.observe(state, Step(*(v[:, t] for v in data)))
+    ours = theirs = state
+    fast = Fast(world, compiled=False)
+    for t in range(3, 9):
+        seeds = [torch.Generator().manual_seed(t) for _ in range(2)]
+        plain = world.imagine(ours, data.action[:, t], generator=seeds[0], mode=mode)
+        other = fast.imagine(theirs, data.action[:, t], generator=seeds[1], mode=mode)
+        for name, value in plain.state.items():
+            close(other.state[name], value)
+        close(other.reward, plain.reward)
+        close(other.cont, plain.cont)
+        ours, theirs = plain.state, other.state
+
+
+def test_compiled_dreams_refuse_what_they_were_not_compiled_for():
+    world, data = made()(), one_episode()
+    state = filtered(world, data)
+    state = {name: value[:, 0] for name, value in state.items()}
+    fast = Fast(world)
+    fast.enter, fast.go_on = fast._enter, fast._go_on
+    fast.imagine(state, data.action[:, 1], mode=True)
+    with pytest.raises(ValueError, match="make another Fast"):
+        fast.imagine(state, data.action[:, 1])
 
 
 def test_a_full_window_slides_where_it_observes():

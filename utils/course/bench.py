@@ -92,6 +92,13 @@ def diamond() -> dict:
     return bench(race)
 
 
+def iris() -> dict:
+    """IRIS with a million parameters: seconds of a train step and of 19 frames in 4 streams."""
+    from utils.worlds import iris_bench
+
+    return {"train": race(iris_bench.train(), 20), "imagine": race(iris_bench.imagine(), 10)}
+
+
 def race(calls: dict, rounds: int, threads: int = 1) -> dict:
     """Seconds of each call. They take turns, so that all see the same minute of the
     machine: a ratio is the median over rounds of the ratio within a round to the first call."""
@@ -177,6 +184,7 @@ BENCHES = {
     "imagine": imagine,
     "dreamer": dreamer,
     "mcts": mcts,
+    "iris": iris,
     "tssm": tssm,
     "diamond": diamond,
     "grade": grade,

@@ -16,6 +16,7 @@ from torch.nn.functional import one_hot
 
 from utils.world import Step
 from utils.worlds.iris import IRIS, Config
+from utils.worlds.iris_compiled import Fast
 
 Calls = dict[str, Callable[[], object]]
 BATCH, FRAMES, TOKENS, VOCABULARY, ACTIONS = 4, 20, 16, 512, 4
@@ -66,7 +67,7 @@ def train(compiled: bool = True) -> Calls:
     return calls | {"ours, compiled": made(True)} if compiled else calls
 
 
-def imagine(compiled: bool = True) -> Calls:
+def imagine(frames: int = FRAMES - 1, compiled: bool = True) -> Calls:
     """19 frames for each of 4 streams, from one frame each: the window is full at the end."""
 
     def made(compiled: bool) -> Callable[[], None]:
@@ -74,12 +75,12 @@ def imagine(compiled: bool = True) -> Calls:
         frame = torch.randint(VOCABULARY, (BATCH, 1, TOKENS))
         action = one_hot(torch.randint(ACTIONS, (BATCH,)), ACTIONS).float()
         nothing, one = torch.zeros(BATCH, 1, dtype=torch.long), torch.ones(BATCH, dtype=torch.long)
-        step = torch.compile(ours.imagine) if compiled else ours.imagine
+        step = Fast(ours).imagine if compiled else ours.imagine
 
         @torch.no_grad()
         def run() -> None:
             state = ours.read(frame, nothing, one)
-            for _ in range(FRAMES - 1):
+            for _ in range(frames):
                 state = step(state, action).state
 
         return run

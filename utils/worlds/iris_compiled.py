@@ -51,17 +51,32 @@ def one_pass(
 
 
 class Fast:
-    """`imagine` of a world, with its two kinds of pass compiled. The first frame compiles: seconds.
+    """`imagine` of a world, with its two kinds of pass compiled, for one batch size and either
+    samples or modes. The first frame compiles, in about 20 CPU seconds, and on the CPU needs a C++
+    compiler.
 
     Args:
         compiled: False runs the same functions as they stand.
     """
 
     def __init__(self, world: IRIS, compiled: bool = True) -> None:
-        self.world = world
-        change: Callable = torch.compile if compiled else lambda function, **_: function
-        self.enter = change(self._enter, dynamic=False)
-        self.go_on = change(self._go_on, dynamic=False)
+        self.world, self.compiled, self.fits = world, compiled, None
+        self.enter, self.go_on = self._compile(self._enter), self._compile(self._go_on)
+
+    def _compile(self, function: Callable) -> Callable:
+        if not self.compiled:
+            return function
+        # PyTorch would look at all weights before every pass, to see whether the graph still fits.
+        options = {"guard_filter_fn": lambda guards: [False] * len(guards)}
+        return torch.compile(function, options=options, dynamic=False, fullgraph=True)
+
+    def _check(self, batch: int, mode: bool) -> None:
+        self.fits = self.fits or (batch, mode)
+        if self.compiled and self.fits != (batch, mode):
+            raise ValueError(
+                f"These dreams were compiled for (batch, mode) = {self.fits}, and got "
+                f"{(batch, mode)}: make another Fast for these."
+            )
 
     def _choose(self, output: Tensor, noise: Tensor | None) -> Int[Tensor, " B"]:
         probability = self.world.to_token(output).softmax(-1)
@@ -90,7 +105,12 @@ class Fast:
         generator: torch.Generator | None = None,
         mode: bool = False,
     ) -> Dreamt:
-        """As the world's own."""
+        """As the world's own.
+
+        Raises:
+            ValueError: compiled for another batch size, or for modes instead of samples.
+        """
+        self._check(len(action), mode)
         world, row = self.world, torch.arange(len(action), device=action.device)
         state = world.make_room(state, world.config.keep)
         memory = [
