@@ -141,7 +141,7 @@ def test_a_name_may_run_over_a_line(evidence: dict[str, Measured]) -> None:
 def test_the_table_says_where_each_number_is_from() -> None:
     held = {"a": Measured(16000.0, "steps", "runs/x"), "b": Measured(0.5, "R²", "y", 0.4, 0.3, 0.6)}
     assert module.table(held).splitlines()[2:] == [
-        "| a | 16,000 steps | one seed | runs/x |",
+        "| a | 16,000 steps | - | runs/x |",
         "| b | 0.5 R² | 0.3 to 0.6 | y |",
     ]
     assert math.isnan(held["a"].low)

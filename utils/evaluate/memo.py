@@ -339,6 +339,6 @@ def table(evidence: dict[str, Measured]) -> str:
     """All measurements, for Markdown: the number, its interval, and where it was measured."""
     lines = ["| measurement | value | 90 % interval | measured in |", "|---|---:|---|---|"]
     for name, one in evidence.items():
-        band = "one seed" if math.isnan(one.low) else f"{shown(one.low)} to {shown(one.high)}"
+        band = "-" if math.isnan(one.low) else f"{shown(one.low)} to {shown(one.high)}"
         lines.append(f"| {name} | {shown(one.value)} {one.unit} | {band} | {one.source} |")
     return "\n".join(lines)

@@ -22,30 +22,30 @@ def memo(evidence: dict[str, Measured]) -> tuple[dict[str, Cited], str]:
 or does not matter; take Dreamer where what to do can be seen, where decisions must be quick, or
 where the reward may change.
 
-**A task that needs planning.** On the descent, after {real steps: planning} each, MuZero with
-{simulations: MuZero} earns {return, planning: MuZero}, DreamerV3 {return, planning: DreamerV3}.
-The search is most of it: MuZero's policy alone has {policy alone, planning: MuZero}. Each slope
-is new, so an answer learned beforehand does not fit, while one step of the model is easy to
-learn.
+**A task that needs planning.** On the descent, after {real steps: planning} real steps each,
+MuZero with {simulations: MuZero} simulations earns {return, planning: MuZero}, DreamerV3
+{return, planning: DreamerV3}. The search is part of it: MuZero's policy alone has {policy
+alone, planning: MuZero}. Each slope is new, so an answer learned beforehand does not fit, while
+a step of the model is easy to learn.
 
-**A reactive task.** On CartPole, after {real steps: reactive} each, DreamerV3 stays up for
-{return, reactive: DreamerV3}, MuZero for {return, reactive: MuZero}, and for {policy alone,
-reactive: MuZero} if it does not search. Here the answer can be read off what is seen, and a
-tree over a model that knows no falling pole only adds its errors.
+**A reactive task.** On CartPole, after {real steps: reactive} real steps each, DreamerV3 keeps
+the pole up for {return, reactive: DreamerV3}, MuZero for {return, reactive: MuZero}, and for
+{policy alone, reactive: MuZero} if it does not search. What to do can be read off what is seen.
+A tree has little to add, and its model has errors.
 
-**Cost.** A decision of MuZero's takes {forward passes: MuZero} of its model, one for each
-simulation, and {time of a decision: MuZero}; Dreamer's takes {forward passes: DreamerV3} and
-{time of a decision: DreamerV3}. It practised before.
+**Cost.** A decision of MuZero's takes {forward passes: MuZero} steps of its model, one for each
+simulation, and {time of a decision: MuZero}. Dreamer's takes {forward passes: DreamerV3}, and
+{time of a decision: DreamerV3}: it practised before.
 
-**What the state keeps.** With noise beside the signal, MuZero explains {distractors: MuZero} of
-the reward five steps ahead, DreamerV3 {distractors: DreamerV3}: reconstruction pays for what is
-loud. The reverse side is re-use. Under a reward that nobody trained on, planning in DreamerV3's
-dream earns {new reward: DreamerV3}, while MuZero, which cannot be asked, earns {new reward:
-MuZero}.
+**What the state keeps.** With noise beside the signal, MuZero predicts the reward five steps
+ahead ({distractors: MuZero}) and DreamerV3 does not ({distractors: DreamerV3}): reconstruction
+pays for what is loud. The reverse side is re-use. Under a reward that nobody trained on,
+planning in DreamerV3's dream earns {new reward: DreamerV3}. MuZero cannot be asked about it,
+and earns {new reward: MuZero}.
 
 **Chance.** A deterministic model merges what may happen: a gamble that is worth {chance: with
-chance nodes} looks like {chance: deterministic model}, less than the safe alternative. So
-where chance matters, MuZero needs chance nodes. Dreamer draws its latents, and each dream is one of
+chance nodes} looks like {chance: deterministic model}, less than the safe alternative. Where
+chance matters, MuZero needs chance nodes. Dreamer draws its latents, and each dream is one of
 the things that may happen.
 
 **Limits.** My own runs are one seed each; the table has the intervals of the stored evidence
