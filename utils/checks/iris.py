@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn.functional import one_hot
 
 from utils.course.exercise import Mistake, exercise
+from utils.course.probes import gradient, normal, uniform
 from utils.data import teleport
 from utils.nn import transformer
 from utils.nn.one_hot import draw
@@ -19,20 +20,8 @@ TWO_AXES = "there are two axes: axis 1 is the last"
 B, T, K, V, D = 3, 4, 5, 6, 8  # windows, frames, tokens of a frame, vocabulary, width
 
 
-def normal(rng, *shape):
-    return torch.as_tensor(rng.normal(size=shape), dtype=torch.float32)
-
-
 def whole(rng, high, *shape):
     return torch.as_tensor(rng.integers(0, high, shape))
-
-
-def gradient(y, x, weight):
-    """Of the weighted sum of y; zeros where none arrives."""
-    if not y.requires_grad:
-        return torch.zeros_like(x)
-    found = torch.autograd.grad((y * weight).sum(), x, retain_graph=True, allow_unused=True)[0]
-    return torch.zeros_like(x) if found is None else found
 
 
 def codebook(Quantizer, rng, commitment=0.25):
@@ -111,11 +100,6 @@ def quantise_by_distances(self, z):
             "(self.codes[tokens] - z).detach()",
             "(self.codes[tokens] - z.detach())",
         ),
-        Mistake(
-            "nothing is cut off: the two z cancel backward too, and none of it gets a gradient",
-            "(self.codes[tokens] - z).detach()",
-            "(self.codes[tokens] - z)",
-        ),
     ),
     alternatives=(quantise_by_distances,),
 )
@@ -123,13 +107,13 @@ def _(Quantizer, rng):
     quantizer = codebook(Quantizer, rng)
     z = normal(rng, 4, 5, 3).requires_grad_()
     rounded, tokens = quantizer.quantise(z)
-    weight = normal(rng, 4, 5, 3)
+    weighted = (rounded * normal(rng, 4, 5, 3)).sum()
     one, which = quantizer.quantise(quantizer.codes.detach()[4])
     return {
         "tokens": tokens,
         "result": rounded.detach(),
-        "gradient of z": gradient(rounded, z, weight),
-        "gradient of the codes": gradient(rounded, quantizer.codes, weight),
+        "gradient of z": gradient(weighted, z),
+        "gradient of the codes": gradient(weighted, quantizer.codes),
         "a code itself": one.detach(),
         "the token of a code": which,
     }
@@ -192,8 +176,8 @@ def _(Quantizer, rng):
         loss = quantizer.loss(z, whole(rng, 7, 4, 5))
         found |= {
             f"loss, beta {beta}": loss.detach(),
-            f"gradient of z, beta {beta}": gradient(loss, z, 1),
-            f"gradient of the codes, beta {beta}": gradient(loss, quantizer.codes, 1),
+            f"gradient of z, beta {beta}": gradient(loss, z),
+            f"gradient of the codes, beta {beta}": gradient(loss, quantizer.codes),
         }
     return found
 
@@ -369,6 +353,11 @@ def interleave_by_filling(self, tokens, action):
             "[self.action(action)[:, :, None], self.token(tokens)]",
         ),
         Mistake(
+            "positions begin anew in every frame",
+            "text + self.position.weight[: text.shape[1]]",
+            "text + self.position.weight[: self.block].repeat(tokens.shape[1], 1)",
+        ),
+        Mistake(
             "positions are left out",
             "text + self.position.weight[: text.shape[1]]",
             "text",
@@ -425,11 +414,6 @@ def predictors_by_index(self, outputs):
             "at the action before it",
             "outputs[:, self.block - 1 :], (0, 0, 0, 1)",
             "outputs[:, self.block :], (0, 0, 0, 2)",
-        ),
-        Mistake(
-            "a frame's last token is used to predict, and its action is not",
-            "[:, :, :-1]",
-            "[:, :, 1:]",
         ),
         Mistake(
             "it begins one place too early",
@@ -507,6 +491,13 @@ def sample_frame_with_fed(self, output, memory, start, noise):
             "probability.argmax(-1)",
         ),
         Mistake(
+            "the last token goes in as well; it is to go in together with the next action",
+            "    return torch.stack(tokens, 1)",
+            "    x = self.token(tokens[-1]) + self.position(start + k)\n"
+            "    self.transformer.extend(x[:, None], memory, start + k)\n"
+            "    return torch.stack(tokens, 1)",
+        ),
+        Mistake(
             "the vector of a position is added one slot too late",
             "self.token(tokens[-1]) + self.position(start + k - 1)",
             "self.token(tokens[-1]) + self.position(start + k)",
@@ -530,7 +521,7 @@ def _(World, rng):
     world = small_world(World, rng)
     state = read(world, rng, 1, 2, 3)
     found = {}
-    for name, noise in (("most likely", None), ("drawn", torch.as_tensor(rng.random((3, K))))):
+    for name, noise in (("most likely", None), ("drawn", uniform(rng, 3, K))):
         memory = Memory(state["keys"].clone(), state["values"].clone())
         with torch.no_grad():
             output = iris.IRIS.enter(world, state, memory, whole(rng, 3, 3))
