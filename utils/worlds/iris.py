@@ -275,11 +275,13 @@ class IRIS(nn.Module):
         """One frame, token by token, from a copy of the memory."""
         state = self.make_room(state, self.config.keep)
         memory = Memory(state["keys"].clone(), state["values"].clone())
+        end = (int(state["frames"].max()) + 1) * self.block  # of the longest text, then
+        text = Memory(*(part[..., :end, :] for part in memory))  # nobody looks behind it
         chosen, noise = action.argmax(-1), None
-        output = self.enter(state, memory, chosen)
+        output = self.enter(state, text, chosen)
         if not mode:
             noise = uniform((len(action), self.block - 1), output, generator)
-        tokens = self.sample_frame(output, memory, state["frames"] * self.block, noise)
+        tokens = self.sample_frame(output, text, state["frames"] * self.block, noise)
         state = self.append(state, chosen, tokens) | memory._asdict()
         return Dreamt(state, *self.predict(output))
 
