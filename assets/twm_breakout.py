@@ -29,7 +29,7 @@ TWM = twm.Config(
     **{"between": 512, "memory": 4, "context": 8, "units": 256, "layers": 1},
 )
 TSSM = transdreamer.Config(
-    **{"stoch": 16, "classes": 16, "width": 128, "blocks": 2, "heads": 4, "context": 16},
+    **{"stoch": 16, "classes": 16, "width": 128, "blocks": 2, "heads": 4, "context": 10},
     **{"hidden": 128, "units": 256, "layers": 1, "kl_scale": 0.5, "discount": 0.99},
 )
 WORLDS = {

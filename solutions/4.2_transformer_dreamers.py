@@ -174,6 +174,7 @@ ax.imshow(~attendable(window)[0], cmap="gray", vmin=-0.6, vmax=1.3)
 ax.set(xlabel="row that is looked at", ylabel="row that looks", title="dark: may be seen")
 ax.set_xticks(range(0, 12, 3))
 ax.set_yticks(range(0, 12, 3))
+ax.grid(False)
 plt.show()
 
 # %% [markdown]
@@ -268,10 +269,11 @@ for name, world in contestants.items():
 # %%
 _, ax = plt.subplots(figsize=(5, 2.4))
 for number, (name, shares) in enumerate(recalled.items()):
-    ax.bar([g + 0.4 * number - 0.2 for g in range(3)], shares, width=0.38, label=name)
+    bars = ax.bar([g + 0.4 * number - 0.2 for g in range(3)], shares, width=0.38, label=name)
+    ax.bar_label(bars, fmt="{:.0%}")
 ax.set_xticks(range(3), [f"gap {gap}" for gap in GAPS])
-ax.set(ylabel="questions answered", ylim=(0, 1.05))
-ax.legend()
+ax.set(ylabel="questions answered", ylim=(0, 1.15))
+ax.legend(bbox_to_anchor=(1, 1))
 plt.show()
 
 # %%
@@ -448,6 +450,7 @@ _, axes = plt.subplots(1, 2, figsize=(7, 2.6))
 for ax, table, name in zip(axes, (distances, moved), ("by distance", "by token"), strict=True):
     shown = ax.imshow(table, cmap="viridis")
     ax.set(title=name, xlabel="column", ylabel="the 6 newest of 9")
+    ax.grid(False)
 plt.colorbar(shown, ax=axes, label="how far back")
 plt.show()
 
@@ -767,7 +770,7 @@ ax.bar(
     label="inside an episode",
 )
 ax.set(xlabel="row of the window", ylabel="share that are ends")
-ax.legend()
+ax.legend(bbox_to_anchor=(1, 1), title="windows cut")
 plt.show()
 seen = drawn.terminated[:, 1:].any(1).float()
 print(

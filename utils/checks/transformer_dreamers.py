@@ -173,13 +173,13 @@ def filter_by_loop(self, embed, action, first, noise):
         ),
         Mistake(
             "positions are counted from the window's beginning, not from the episode's",
-            "self.remember(tokens, age(first), ",
-            "self.remember(tokens, age(torch.zeros_like(first)), ",
+            "deter = self.remember(tokens, age(first), ",
+            "deter = self.remember(tokens, age(torch.zeros_like(first)), ",
         ),
         Mistake(
             "the posterior takes its mode; it samples with the noise",
-            "self.latent.sample(logits, noise)",
-            "self.latent.sample(logits, None)",
+            "stoch = self.latent.sample(logits, noise)",
+            "stoch = self.latent.sample(logits, None)",
         ),
         Mistake(
             "z is cut off from its gradient: then h cannot teach the posterior what to remember",

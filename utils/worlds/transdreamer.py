@@ -134,9 +134,9 @@ class TSSM(nn.Module):
         `self.posterior(embed)` are the logits of all z at once, `self.latent.sample(logits, noise)`
         draws them. The token of row t is [z_{t-1}, a_t]: what was there before, and the action that
         led here; z is all zeros in the window's row 0 (nothing is known of before), and the whole
-        token where `first`. `self.remember(tokens, age(first), attendable(first))` is then
-        `deter`. Returns a dict with `deter`, `stoch` and what `self.kept(tokens, age(first))` gives
-        (what a later step needs), and the logits.
+        token where `first`. `self.remember(tokens, age(first), attendable(first))` is `deter`.
+        Returns a dict with `deter`, `stoch` and what `self.kept(tokens, age(first))` gives (what a
+        later step needs), and the logits.
         """
         logits = self.posterior(embed)
         stoch = self.latent.sample(logits, noise)
