@@ -66,8 +66,9 @@ class Fast:
     def _compile(self, function: Callable) -> Callable:
         if not self.compiled:
             return function
-        # PyTorch would look at all weights before every pass, to see whether the graph still fits.
-        options = {"guard_filter_fn": lambda guards: [False] * len(guards)}
+        # PyTorch would look at all weights before every pass, to see whether the graph still fits;
+        # and there would be Python between two kernels.
+        options = {"guard_filter_fn": lambda guards: [False] * len(guards), "cpp_wrapper": True}
         return torch.compile(function, options=options, dynamic=False, fullgraph=True)
 
     def _check(self, batch: int, mode: bool) -> None:
