@@ -7,6 +7,7 @@ from gymnasium.spaces import Box, Discrete, MultiBinary
 
 from tests.conformance import RULES, Case, filtered, random_steps
 from tests.official import close, official
+from utils.agents.actor_critic import lambda_return
 from utils.world import Step
 from utils.worlds.iris import IRIS, Config, Factorised
 from utils.worlds.iris_compiled import Fast
@@ -296,3 +297,13 @@ def test_the_official_size():
 
     world = IRIS(SPACE, Discrete(4), Stub(), Config(128, 4, 4, frames=20, keep=1))
     assert sum(p.numel() for p in world.parameters()) == 1_019_141
+
+
+def test_the_official_returns_are_ours():
+    """There reward and end stand with the state that was left, here with the one arrived in."""
+    given, expected = official("iris_lambda_returns")
+    arrived = {name: given[name].roll(1, 1) for name in ("rewards", "ends")}
+    discount = 0.995 * (~arrived["ends"]).float()
+    found = lambda_return(arrived["rewards"], discount, given["values"], 0.95)
+    close(found, expected["returns"][:, :-1])
+    close(given["values"][:, -1], expected["returns"][:, -1])
