@@ -68,7 +68,7 @@ from utils.worlds.dreamer_v2 import Config as RecurrentConfig
 from utils.worlds.transdreamer import TransDreamer
 from utils.worlds.twm import Prediction
 
-lesson = begin("4.2", PROFILE, seeds=5)
+lesson = begin("4.2", PROFILE, seeds=3)
 seed = lesson.seeds[0]
 torch.set_num_threads(1)  # the tensors are small: a second thread costs more than it does
 
@@ -223,7 +223,9 @@ TSSM.remember = check("4.2.3")
 # question pays it must remember row 0, over up to 64 coins.
 #
 # Two worlds with the same loss and the same number of parameters to the percent: DreamerV2's RSSM, and
-# TransDreamer. Both get the same sequences and the same number of updates.
+# TransDreamer. Both get the same sequences, 500 times 16 of them. The RSSM is asked twice: after all 500
+# updates, and after 200, when it has trained for about as long as the TSSM trains in all (you will time
+# it below).
 #
 # **Predict before you run**: which gaps between cue and question will each of them manage, of 8, 32
 # and 64 rows?
@@ -241,13 +243,20 @@ contestants = {
 for name, world in contestants.items():
     print(f"{name}: {sum(p.numel() for p in world.parameters()):,} parameters")
 
-GAPS, updates = (8, 32, 64), lesson.pick(smoke=2, quick=350)
+
+def answered(name):
+    """The share of questions that a contestant answers at each gap."""
+    ask = torch.Generator().manual_seed(0)
+    return [questions.recall(contestants[name], gap, ask) for gap in GAPS]
+
+
+GAPS, updates, early = (8, 32, 64), *lesson.pick(smoke=(2, 1), quick=(500, 200))
 recalled, luck = {}, torch.Generator().manual_seed(seed)
-with LivePlot("update", nats=list(contestants)) as plot:
-    optimisers = {
-        n: torch.optim.Adam(w.parameters(), 3e-3, eps=1e-5, fused=True)
-        for n, w in contestants.items()
-    }
+optimisers = {
+    name: torch.optim.Adam(world.parameters(), 3e-3, eps=1e-5, fused=True)
+    for name, world in contestants.items()
+}
+with LivePlot("update", unpaid=list(contestants)) as plot:
     for update in progress(range(updates), "questions"):
         batch, unpaid = questions.questions(16, luck), {}
         for name, world in contestants.items():
@@ -256,20 +265,20 @@ with LivePlot("update", nats=list(contestants)) as plot:
             unpaid[name] = metrics["reward"]
         if update % 5 == 0:
             plot.add(update, **unpaid)
-for name, world in contestants.items():
-    recalled[name] = [
-        questions.recall(world, gap, torch.Generator().manual_seed(0)) for gap in GAPS
-    ]
-    print(f"{name}: {', '.join(f'{share:.0%}' for share in recalled[name])} at gaps of {GAPS}")
+        if update + 1 == early:
+            recalled["RSSM, equal time"] = answered("RSSM")
+recalled["RSSM, equal updates"], recalled["TSSM"] = answered("RSSM"), answered("TSSM")
+for name, shares in recalled.items():
+    print(f"{name}: {', '.join(f'{share:.0%}' for share in shares)} at gaps of {GAPS}")
 
 # %% [markdown]
 # The curves are the loss of the reward: how far what each foretells is from what is paid. A world that
 # says 0 to every question pays 2.25.
 
 # %%
-_, ax = plt.subplots(figsize=(5, 2.4))
+_, ax = plt.subplots(figsize=(6.4, 2.4))
 for number, (name, shares) in enumerate(recalled.items()):
-    bars = ax.bar([g + 0.4 * number - 0.2 for g in range(3)], shares, width=0.38, label=name)
+    bars = ax.bar([g + 0.28 * number - 0.28 for g in range(3)], shares, width=0.26, label=name)
     ax.bar_label(bars, fmt="{:.0%}")
 ax.set_xticks(range(3), [f"gap {gap}" for gap in GAPS])
 ax.set(ylabel="questions answered", ylim=(0, 1.15))
@@ -281,18 +290,23 @@ for place, gap in enumerate(GAPS):
     claim(
         f"questions: share that the TSSM answers, gap {gap}", [recalled["TSSM"][place]], ">=", 0.9
     )
-claim("questions: share that the RSSM answers, gap 64", [recalled["RSSM"][2]], "<=", 0.7)
+for how in ("equal time", "equal updates"):
+    share = recalled[f"RSSM, {how}"][2]
+    claim(f"questions: share that the RSSM answers, gap 64, {how}", [share], "<=", 0.7)
 
 # %% [markdown]
 # The GRU has to learn a memory that holds still under every coin; the transformer has to learn where to
-# look. That is a matter of updates, not of what is possible: in a run of its own (seed 7) the same RSSM
+# look. That is a matter of time, not of what is possible: in a run of its own (seed 7) the same RSSM
 # answered nothing after 250 updates, 95 % at gap 64 after 500, and everything after 750. Nor is
 # attention a cure for everything. Asked only once, at a fixed gap, and with the cue itself as the answer,
 # the TSSM learned a gap of 32 in 550 updates and the RSSM did not in 500, but at 64 neither did in 600
 # (one seed each).
 #
-# And each update of the RSSM takes longer, because its 65 rows are computed one after the other, and
-# so are their gradients. The two take turns, step by step, so that the load of the machine cancels:
+# (The number of updates was chosen after seeds 0 and 7 had been seen with 350: too few for the TSSM of
+# seed 0, 87 % at gap 64. The bounds were not.)
+#
+# An update of the RSSM takes longer, because its 65 rows are computed one after the other, and so are
+# their gradients. The two take turns, step by step, so that the load of the machine cancels:
 
 # %%
 turns, spent = lesson.pick(smoke=1, quick=7), {name: [] for name in contestants}
@@ -599,7 +613,7 @@ TWM.balanced = check("4.2.8")
 # $-\sum p \ln q$ asks the code to cover all that was foretold. $-\sum q \ln p$ is linear in $q$: it is
 # least if the code puts everything on the one class that was foretold as likeliest, whatever was seen.
 # Here is what happens on the floors if the consistency has the weight 1 instead of 0.01, in either
-# order, and once the entropy has no floor.
+# order, the second without a floor under the entropy.
 
 
 # %%
@@ -641,7 +655,6 @@ arms, moments = {}, lesson.pick(smoke=2, quick=120)
 for name, (kind, scale, lift) in {
     "as TWM": (TWM, 0.01, 5.0),
     "H(p, q), weight 1": (TWM, 1.0, 5.0),
-    "H(q, p), weight 1": (Swapped, 1.0, 5.0),
     "H(q, p), weight 1, no floor": (Swapped, 1.0, 0.0),
 }.items():
     world, metrics = furnished(kind, True, moments, consistency_scale=scale, entropy_scale=lift)
@@ -659,7 +672,8 @@ claim("codes pulled by H(p, q): entropy", [arms["H(p, q), weight 1"][0]], ">=", 
 
 # %% [markdown]
 # Both orders spoil the codes when they are that strong, in opposite ways: one blurs them, the other
-# freezes them. The floor under the entropy catches the second.
+# freezes them. (With the floor in place, H(q, p) of weight 1 left 0.04 and 0.03 of the entropy in two
+# runs: a floor of weight 5 is no match for it.)
 #
 # (A code can also stay mute for a much plainer reason. On Breakout, an encoder and a decoder of three
 # and more layers left the codes saying nothing after 300 updates, 19 nats a frame; with one layer each
@@ -677,7 +691,7 @@ paid, place = floors.walks(
 )
 found = {}
 for reads in (True, False):
-    world, _ = furnished(TWM, False, lesson.pick(smoke=2, quick=200), rewards=reads)
+    world, _ = furnished(TWM, False, lesson.pick(smoke=2, quick=320), rewards=reads)
     with torch.no_grad():
         code, _ = world.encode(paid.observation, None)
         rows = torch.cat([code.flatten(2), paid.action, paid.reward[..., None]], -1)
@@ -848,10 +862,12 @@ claim(
 )
 
 # %% [markdown]
-# So this is the answer to the question of this lesson. Attention trains in parallel and reaches far
-# back. When acting, TransDreamer pays for it at every step, because it reads its whole context again
-# (keeping keys and values, as in lesson 4.1, would save much of it as long as the window does not
-# move). TWM pays nothing, and acts on what it sees.
+# So this is the answer to the question of this lesson. Attention trains in parallel and reaches far back.
+# (How much is saved depends on the size: with 811,000 parameters instead of 38,000, a training step of the
+# RSSM took 1.4 times that of the TSSM, on one core; `python -m utils bench tssm`.) When acting,
+# TransDreamer pays for it at every step, because it reads its whole context again. Keeping keys and
+# values, as in lesson 4.1, would save much of it as long as the window does not move. TWM pays nothing,
+# and acts on what it sees.
 #
 # ## On the ladder
 #
@@ -892,8 +908,17 @@ table = [
 display(Markdown(ladder.render(ladder.relative_cost(table, "TransDreamer (4.2)"))))
 
 # %% [markdown]
-# The cards hold the same on 512 windows. Five frames are given, up to the line; then the recorded moves
-# in the game and in both dreams. What a world is not sure of is pale.
+# On all 512 windows (the cards) the ball is right after 1, 5 and 15 steps in 76, 53 and 34 % with TWM, in
+# 84, 57 and 27 % with TransDreamer; DreamerV2 (2.3) has 87, 58 and 27. The paddle after 15 steps: 92, 76 and
+# 96 %. Nothing in Breakout has to be remembered for long, and attention buys nothing here.
+#
+# TransDreamer fell into a trap first. It was trained on windows of 10 rows and had room for a context of
+# 16. With that, the same weights had the paddle right after 15 steps in only 20 %: positions 10 to 15 had
+# never been seen in training, and a sine of a new position is a new input. A context must be no longer than
+# the windows. Distances up to TWM's four steps are all trained.
+#
+# Below, five frames are given, up to the line; then the recorded moves in the game and in both dreams. What
+# a world is not sure of is pale.
 
 # %%
 chosen = 3
