@@ -181,8 +181,8 @@ def loss_of_frames(self, frame, frames, actions, noise):
         ),
         Mistake(
             "the change is measured against the oldest frame, not the last one",
-            "frames[:, -1]",
-            "frames[:, 0]",
+            "(frame - frames[:, -1])",
+            "(frame - frames[:, 0])",
         ),
         Mistake("errors where the frame has changed do not count more", "weight * error", "error"),
         Mistake(
@@ -242,10 +242,12 @@ def norm_by_hand(self, x, condition):
     mistakes=(
         Mistake(
             "the condition is the whole scale: a network that says 0 would silence every channel",
-            "(1 + scale)",
-            "scale",
+            "eps=1e-5) * (1 + scale)",
+            "eps=1e-5) * scale",
         ),
-        Mistake("the shift is left out", " + shift", ""),
+        Mistake(
+            "the shift is left out", "eps=1e-5) * (1 + scale) + shift", "eps=1e-5) * (1 + scale)"
+        ),
         Mistake("scales come first, then shifts", "scale, shift = ", "shift, scale = "),
         Mistake(
             "scales and shifts are taken in turns; first come C scales, then C shifts",
@@ -403,7 +405,7 @@ def euler_as_mixture(denoise, start, levels):
             "(denoise(x, sigma) - x) / sigma",
         ),
         Mistake("the step goes up in noise", "(following - sigma)", "(sigma - following)"),
-        Mistake("the slope is not divided by the noise level", ") / sigma", ")"),
+        Mistake("the slope is not divided by the noise level", "x, sigma)) / sigma", "x, sigma))"),
         Mistake(
             "the slope is divided by the level to reach, which is 0 in the end",
             ") / sigma\n",
@@ -416,8 +418,8 @@ def euler_as_mixture(denoise, start, levels):
         ),
         Mistake(
             "the denoiser is asked at the level to reach, not at that of x",
-            "denoise(x, sigma)",
-            "denoise(x, following)",
+            "x - denoise(x, sigma)",
+            "x - denoise(x, following)",
         ),
         Mistake(
             "every step starts from the first noise again", "x + (following", "start + (following"
@@ -558,8 +560,8 @@ def step_by_roll(self, state, action, noise):
         ),
         Mistake(
             "no noise goes in: the same frame every time",
-            "actions, noise)",
-            "actions, 0 * noise)",
+            'state["frames"], actions, noise)',
+            'state["frames"], actions, 0 * noise)',
         ),
     ),
     alternatives=(step_by_roll,),
@@ -626,11 +628,15 @@ def quantise_by_table(frame):
         Mistake("values outside of -1 to 1 are let through", "frame.clamp(-1, 1)", "frame"),
         Mistake(
             "it stays at levels from 0 to 255; the network sees frames from -1 to 1",
-            "level / 255 * 2 - 1",
-            "level",
+            "return level / 255 * 2 - 1",
+            "return level",
         ),
-        Mistake("it stays in 0 to 1", "level / 255 * 2 - 1", "level / 255"),
-        Mistake("there are 257 levels: 8 bits hold 0 to 255", "/ 2 * 255)", "/ 2 * 256)"),
+        Mistake("it stays in 0 to 1", "return level / 255 * 2 - 1", "return level / 255"),
+        Mistake(
+            "there are 257 levels: 8 bits hold 0 to 255",
+            "+ 1) / 2 * 255).round()",
+            "+ 1) / 2 * 256).round()",
+        ),
         Mistake("nothing is rounded", ".round()", ""),
     ),
     alternatives=(quantise_by_table,),
