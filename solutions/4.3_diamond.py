@@ -660,6 +660,8 @@ if ahead >= 300:
 
 # %%
 contexts = check("4.3.10")
+
+# %%
 DIAMOND.contexts = staticmethod(contexts)
 
 # %% [markdown]
