@@ -776,7 +776,8 @@ display(Markdown(table + "\n".join(rows)))
 # trained on, but all it has to give is the mean. Frames of zeros and ones lie at the ends of the
 # scale, where cutting off and rounding hardly differ. To be told of offset noise that is not there
 # makes every level sound noisier than it is. (A world trained *with* offset noise is another matter;
-# that is what full does, on frames with colours.) One step is enough in a game with one future.
+# that is what full does, on frames with colours.) One step is enough in a game with one future. The
+# ball is as good in all of these; the small errors of cells are bricks, late in a dream.
 #
 # Heun's method ruins the dream. Its second slope is divided by the level to reach; in the step from
 # 0.54 to 0.02 any small error of the denoiser is made 27 times as large. Methods of higher order are
@@ -947,8 +948,9 @@ display(Markdown(head + "\n".join(lines)))
 # - **Three steps**: hardly anything. The first step starts towards the mean, "nothing", and is so
 #   long that it cannot be taken back. What is likely becomes certain, and what is rare does not
 #   happen.
-# - **Ten steps** have all outcomes, each kind in its share, and still somewhat too few. Here Heun's
-#   method earns its price: with ten short steps things come in as often as in the game.
+# - **Ten steps** have all outcomes (in the 5,000 frames of the card), each kind in its share, and
+#   still somewhat too few. Here Heun's method earns its price: with ten short steps things come in as
+#   often as in the game.
 # - **Counted 21 times** (the card's, a second world): a loss that counts errors more where the frame
 #   has changed makes changes likelier than they are. In Breakout, where the future is certain, it
 #   only speeds up the training. Where it is not, it lies. This world sees things come in too often,
