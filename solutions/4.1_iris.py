@@ -1063,6 +1063,13 @@ if lesson.profile != "quick":  # ten stretches are too few for either of the two
     )
 
 # %% [markdown]
+# In two minutes the agent hardly learns. The evidence has 40 stretches, 41,000 imagined steps: on three
+# seeds the agent from dreams scores 3.3, 3.0 and 2.9 in the real game, random moves 0.5, and PPO after
+# as many *real* steps 3.0, 3.0 and 2.0. So a world that is wrong about the ball in one step of 13 is
+# good enough to learn to catch it, without one real frame beyond the 45,000 that it was trained on.
+# It is no saving of time: PPO needs seconds for its steps in this fast game, and the world ten
+# minutes of training before the first dream.
+#
 # ## What is missing
 #
 # - **Size.** IRIS learned 26 games of Atari from 100,000 frames each, with 8 million parameters in the
