@@ -525,7 +525,9 @@ def _(missing_entropy, rng):
     found = {}
     for name, size, threshold in (("much missing", 9.0, 0.7), ("nothing missing", 0.3, 0.5)):
         for weighed in (False, True):
-            logits = (size * normal(rng, 4, 3, 5)).requires_grad_()
+            logits = size * normal(rng, 4, 3, 5)
+            logits[0] *= 0.05  # some have more than enough
+            logits.requires_grad_()
             weight = 0.6 + 0.4 * uniform(rng, 4, 3) if weighed else None
             missing = missing_entropy(logits, threshold, weight)
             key = f"{name}{', weighed' * weighed}"
