@@ -59,7 +59,12 @@ class EfficientZero(muzero.MuZero):
     def __init__(
         self, observation_space: gym.Space, action_space: Discrete, config: Config | None = None
     ) -> None:
-        super().__init__(observation_space, action_space, c := config or Config())
+        c = config or Config()
+        if c.support < 1:
+            raise ValueError(
+                "EfficientZero learns distributions over atoms: support must be 1 or more."
+            )
+        super().__init__(observation_space, action_space, c)
         self.memory = nn.LSTMCell(c.units, c.memory)
         self.to_reward = nn.Sequential(
             Activate(c.memory), Linear(c.memory, len(self.atoms), scale=0.0)
@@ -217,8 +222,8 @@ class EfficientZero(muzero.MuZero):
         agreement = self.consistency(states[:, 1:], seen)
         parts = {
             "policy": counts * ~over * cross_entropy(policy, rows.policy),
-            "value": counts * self.misfit(value, value_target),
-            "prefix": counts[:, 1:] * self.misfit(prefix, prefix_target),
+            "value": counts * cross_entropy(value, value_target),
+            "prefix": counts[:, 1:] * cross_entropy(prefix, prefix_target),
             "consistency": counts[:, 1:] * inside[:, 1:] * agreement,
         }
         means = {name: part.sum(1).mean() for name, part in parts.items()}
