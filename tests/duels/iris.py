@@ -12,6 +12,11 @@ logits must agree.
 
 The official configuration has dropout in three places, ours has none. So the train step is timed
 twice: with the peer's dropout set to 0, which is the same work, and as it comes.
+
+Measured on one core (x86_64, torch 2.13, other work beside it), times as long as ours, eager, and
+as ours compiled: train step without dropout 1.5 and 1.6; with its dropout 2.1 and 2.3; imagination
+1.5 and 2.6 (69, 105 and 182 frames a second). Twice the train step was the aim, five times the
+imagination: with a batch of 4 the products of the transformer alone take a third of our time.
 """
 
 import json
