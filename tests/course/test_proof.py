@@ -20,6 +20,7 @@ FILES = {
     "utils/course/check.py": "from utils.course import show",
     "utils/course/exercise.py": "",
     "utils/course/mutants.py": "",
+    "utils/course/probes.py": "",
     "utils/course/show.py": "",
     "assets/checkpoints/driver.safetensors": "1",
     "assets/checkpoints/other.safetensors": "1",

@@ -400,11 +400,10 @@ def euler_as_mixture(denoise, start, levels):
     ),
     mistakes=(
         Mistake(
-            "the slope has the wrong sign: it leads away from the denoised frame",
+            "the step leads away from the denoised frame: the slope or the step has a wrong sign",
             "(x - denoise(x, sigma)) / sigma",
             "(denoise(x, sigma) - x) / sigma",
         ),
-        Mistake("the step goes up in noise", "(following - sigma)", "(sigma - following)"),
         Mistake("the slope is not divided by the noise level", "x, sigma)) / sigma", "x, sigma))"),
         Mistake(
             "the slope is divided by the level to reach, which is 0 in the end",
