@@ -1187,7 +1187,8 @@ display(Markdown(ladder.render([row])))
 #   after 6,000 moves in 64 games (230 s on one core), where looking one move ahead has 169, two
 #   moves 547. From move 750 on it rose, from 129; but the untrained copy had 243, because it piles up
 #   one column, which beats random play. One dense layer hardly sees a line of four: it expects a
-#   reward of 0.18 from a move that wins, 0.12 from another. The paper's networks are convolutions.
+#   reward of 0.18 from a move that wins, 0.12 from another. The paper's networks are convolutions,
+#   and so are the command's by now (`utils/worlds/muzero_board.py`); that run has not been made.
 # - **Priorities and fresh targets.** In Atari the paper draws windows by how wrong the value was,
 #   and *Reanalyse* searches again from old positions with the newest network. Here each row keeps
 #   what the search said when it was played. Lesson 3.2 adds the second.
