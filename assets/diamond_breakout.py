@@ -13,10 +13,9 @@ from pathlib import Path
 import torch
 from gymnasium.spaces import Discrete, MultiBinary
 
-from assets.training import DEVICE, device_name, learn
+from assets.training import DEVICE, keep, learn
 from utils.course import store
 from utils.data import minatar
-from utils.evaluate import breakout, ladder
 from utils.world import Step
 from utils.worlds.diamond import DIAMOND, SMALL
 
@@ -50,23 +49,9 @@ def main() -> None:
     world = DIAMOND(MultiBinary(minatar.SHAPE), Discrete(3), SMALL).to(DEVICE)
     there = Step(*(part.to(DEVICE) for part in data.train))
     seconds = train(world, there, generator, "breakout", UPDATES)
-    weights = {name: value.half().cpu() for name, value in world.state_dict().items()}
-    store.save(PATH, {"config": dataclasses.asdict(SMALL), "weights": weights})
-    world.cpu().load_state_dict(weights)  # what is measured is what was stored
-    test, ground = breakout.windows(data), breakout.BREAKOUT
-    row = ladder.measure(
-        world, test.steps, breakout.CONTEXT, ground, "DIAMOND (4.3)", subsets=test.subsets
-    )
-    claims = {k: round(v, 4) for k, v in row.items() if isinstance(v, float) and k != "seconds"}
-    facts = {"command": "python -m assets.diamond_breakout", "seconds": round(seconds)}
-    facts |= {
-        "world": "DIAMOND (4.3)",
-        "device": device_name(),
-        "seed": SEED,
-        "stored as": "float16",
-    }
-    facts |= {"data": minatar.digest(data), "updates": UPDATES, "batch": BATCH, "claims": claims}
-    print(store.card(PATH, **facts))
+    title, command = "DIAMOND (4.3)", "python -m assets.diamond_breakout"
+    facts = {"command": command, "seconds": round(seconds), "seed": SEED, "world": title}
+    keep(world, SMALL, PATH, title, data, **facts, updates=UPDATES, batch=BATCH)
 
 
 if __name__ == "__main__":

@@ -18,10 +18,9 @@ from pathlib import Path
 import torch
 from gymnasium.spaces import Discrete, MultiBinary
 
-from assets.training import DEVICE, device_name, learn
+from assets.training import DEVICE, keep, learn
 from utils.course import store
 from utils.data import minatar
-from utils.evaluate import breakout, ladder
 from utils.world import Step
 from utils.worlds.iris import IRIS, Config
 from utils.worlds.iris_tokenizer import Patches, Tokenizer
@@ -81,20 +80,10 @@ def main(kind: str = "exact") -> None:
     before = time.process_time() - begun
     world = IRIS(MultiBinary(minatar.SHAPE), Discrete(3), tokenizer, CONFIG).to(DEVICE)
     seconds = before + train(world, on_device, generator, f"checkpoint of {kind}")
-    weights = {name: value.half().cpu() for name, value in world.state_dict().items()}
-    store.save(path, {"config": dataclasses.asdict(CONFIG), "weights": weights})
-    world.cpu().load_state_dict(weights)  # what is measured is what was stored
-    test = breakout.windows(data)
-    name = "IRIS (4.1)" if kind == "exact" else "IRIS, learned tokens (4.1)"
-    row = ladder.measure(
-        world, test.steps, breakout.CONTEXT, breakout.BREAKOUT, name, subsets=test.subsets
-    )
-    claims = {k: round(v, 4) for k, v in row.items() if isinstance(v, float) and k != "seconds"}
+    title = "IRIS (4.1)" if kind == "exact" else "IRIS, learned tokens (4.1)"
     command = f"python -m assets.iris_breakout{' learned' * (kind == 'learned')}"
-    facts = {"world": name, "command": command, "seconds": round(seconds)}
-    facts |= {"device": device_name(), "seed": SEED, "stored as": "float16"}
-    facts |= {"data": minatar.digest(data), "updates": UPDATES, "claims": claims}
-    print(store.card(path, **facts))
+    facts = {"command": command, "seconds": round(seconds), "seed": SEED, "world": title}
+    keep(world, CONFIG, path, title, data, **facts, updates=UPDATES)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,9 @@ from pathlib import Path
 import torch
 from gymnasium.spaces import Discrete, MultiBinary
 
-from assets.training import DEVICE, device_name, learn
+from assets.training import DEVICE, keep, learn
 from utils.course import store
 from utils.data import minatar
-from utils.evaluate import breakout, ladder
 from utils.world import Step
 from utils.worlds.planet import Config, PlaNet
 
@@ -46,23 +45,9 @@ def main() -> None:
     generator, data = torch.Generator(DEVICE).manual_seed(SEED), minatar.load("breakout")
     world = PlaNet(MultiBinary(minatar.SHAPE), Discrete(3), CONFIG).to(DEVICE)
     seconds = train(world, Step(*(part.to(DEVICE) for part in data.train)), generator)
-    weights = {name: value.half().cpu() for name, value in world.state_dict().items()}
-    store.save(PATH, {"config": dataclasses.asdict(CONFIG), "weights": weights})
-    world.cpu().load_state_dict(weights)  # what is measured is what was stored
-    test = breakout.windows(data)
-    row = ladder.measure(
-        world,
-        test.steps,
-        breakout.CONTEXT,
-        breakout.BREAKOUT,
-        "PlaNet (2.2)",
-        subsets=test.subsets,
-    )
-    claims = {k: round(v, 4) for k, v in row.items() if isinstance(v, float) and k != "seconds"}
-    facts = {"command": "python -m assets.planet_breakout", "seconds": round(seconds)}
-    facts |= {"device": device_name(), "seed": SEED, "stored as": "float16"}
-    facts |= {"data": minatar.digest(data), "updates": UPDATES, "claims": claims}
-    print(store.card(PATH, **facts))
+    command = "python -m assets.planet_breakout"
+    facts = {"command": command, "seconds": round(seconds), "seed": SEED}
+    keep(world, CONFIG, PATH, "PlaNet (2.2)", data, **facts, updates=UPDATES)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,21 @@
-"""How the checkpoints of this folder learn from a fixed data set: one loop for all of them."""
+"""How the checkpoints of this folder learn from a fixed data set, and how they are kept."""
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from torch import nn
 
+from utils.course import store
 from utils.course.captured import Captured
 from utils.course.store import Run
+from utils.data import minatar
 from utils.data.sequences import sample_windows
+from utils.evaluate import breakout, ladder
 from utils.world import Step
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -67,3 +72,18 @@ def learn(
             tree |= {"update": update + 1, "seconds": clock() - begun}
             run.save(tree | {"generator": generator.get_state()})
     return tree["seconds"]
+
+
+def keep(
+    world: nn.Module, config: object, path: Path, name: str, data: minatar.Data, /, **facts: object
+) -> None:
+    """Stores the weights as float16, measures what was stored on the test windows of Breakout, and
+    writes the card: that row of the ladder, and `facts`."""
+    weights = {key: value.half().cpu() for key, value in world.state_dict().items()}
+    store.save(path, {"config": dataclasses.asdict(config), "weights": weights})
+    world.cpu().load_state_dict(weights)
+    test, ground = breakout.windows(data), breakout.BREAKOUT
+    row = ladder.measure(world, test.steps, breakout.CONTEXT, ground, name, subsets=test.subsets)
+    claims = {k: round(v, 4) for k, v in row.items() if isinstance(v, float) and k != "seconds"}
+    about = {"device": device_name(), "stored as": "float16", "data": minatar.digest(data)}
+    print(store.card(path, **facts, **about, claims=claims))

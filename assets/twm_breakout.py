@@ -16,10 +16,9 @@ from pathlib import Path
 import torch
 from gymnasium.spaces import Discrete, MultiBinary
 
-from assets.training import DEVICE, device_name, learn
+from assets.training import DEVICE, keep, learn
 from utils.course import store
 from utils.data import minatar
-from utils.evaluate import breakout, ladder
 from utils.world import Step
 from utils.worlds import transdreamer, twm
 
@@ -56,16 +55,9 @@ def main(name: str) -> None:
         store.Run(RUNS, f"breakout_{name}", about),
         **{"updates": UPDATES, "batch": BATCH, "length": length, "clip": 100.0},
     )
-    weights = {name: value.half().cpu() for name, value in world.state_dict().items()}
-    store.save(path, {"config": dataclasses.asdict(config), "weights": weights})
-    world.cpu().load_state_dict(weights)  # what is measured is what was stored
-    test, ground = breakout.windows(data), breakout.BREAKOUT
-    row = ladder.measure(world, test.steps, breakout.CONTEXT, ground, title, subsets=test.subsets)
-    claims = {k: round(v, 4) for k, v in row.items() if isinstance(v, float) and k != "seconds"}
     facts = {"command": f"python -m assets.twm_breakout {name}", "seconds": round(seconds)}
-    facts |= {"device": device_name(), "seed": SEED, "stored as": "float16", "world": title}
-    facts |= {"data": minatar.digest(data), "updates": UPDATES, "batch": BATCH, "claims": claims}
-    print(store.card(path, **facts))
+    facts |= {"seed": SEED, "world": title, "updates": UPDATES, "batch": BATCH}
+    keep(world, config, path, title, data, **facts)
 
 
 if __name__ == "__main__":
