@@ -16,7 +16,7 @@ import time
 from multiprocessing import Queue, get_context
 from pathlib import Path
 
-from utils.course.lesson_file import make
+from assets.lesson_names import names_of
 from utils.course.store import commit, write_text
 
 PATH = Path(__file__).with_name("2.4_arms.json")
@@ -25,16 +25,8 @@ RUNS = Path(__file__).parents[1] / "runs/2.4"
 
 def lesson() -> dict:
     """The names of the solved lesson after its cells, up to those that define the arms."""
-    quiet = {"WM_PROFILE": "evidence", "WM_RUN_SEED": "5", "WM_QUIET": "1", "MPLBACKEND": "Agg"}
-    os.environ.update(quiet, WM_RUNS=str(RUNS / f"arms_{os.getpid()}"))
-    names: dict = {"__name__": "__main__"}
-    cells = [c.source for c in make("2.4", solved=True).cells if c.cell_type == "code"][1:]
-    with contextlib.redirect_stdout(io.StringIO()):
-        for source in cells:
-            exec(compile(source, "lesson", "exec"), names)
-            if "def model_free" in source:
-                return names
-    raise ValueError("The lesson defines no arms.")
+    runs = RUNS / f"arms_{os.getpid()}"
+    return names_of("2.4", "def model_free", "evidence", runs, WM_RUN_SEED="5")
 
 
 def work(queue: Queue) -> None:

@@ -63,11 +63,12 @@ from utils.agents.soft_puct import soft_puct
 from utils.course.check import check, hint, mine
 from utils.course.exercise import ROOT
 from utils.course.lesson import begin, claim
-from utils.course.show import LivePlot, diagram, progress
+from utils.course.show import LivePlot, band, diagram, progress
 from utils.data import atari_100k, catch, minatar
 from utils.data.replay import Replay
 from utils.data.sequences import sample_windows
 from utils.evaluate import breakout, ladder
+from utils.evaluate.statistics import bootstrap_interval
 from utils.nn.random import dirichlet, gumbel
 from utils.world import Dreamt, State, interact, stream
 from utils.worlds import efficientzero
@@ -192,10 +193,10 @@ space, actions = catch.Catch.observation_space, catch.Catch.action_space
 SIZES = {"latent": 32, "units": 64, "support": 5, "squash": False, "memory": 32, "projection": 32}
 
 
-def built(sizes=SIZES, **changes):
+def built(sizes=SIZES, seen=space, **changes):
     """A world with weights of this seed."""
     torch.manual_seed(seed)
-    return EfficientZero(space, actions, Config(**(sizes | changes)))
+    return EfficientZero(seen, actions, Config(**(sizes | changes)))
 
 
 def at_random(state, generator):
@@ -574,7 +575,7 @@ reanalyse = check("3.2.7")
 # reward all differences are noise, and a search that stretches noise teaches it to the policy.
 
 # %%
-GAMMA, SIMULATIONS = 0.95, lesson.pick(smoke=4, quick=16, full=32)
+GAMMA, SIMULATIONS = 0.95, lesson.pick(smoke=4, quick=16)
 
 
 def planner(world, explore):
@@ -626,7 +627,8 @@ claim(
 # - *No correction*: targets of five steps, from the values stored at the time of play.
 #
 # Eight games side by side. Every row is kept with what its search found; after each row there
-# are a few updates; every 20 rows the memory is searched anew.
+# are a few updates; every 20 rows the memory is searched anew. With `WM_PROFILE=full` the same arms
+# play MinAtar's Breakout too.
 
 # %%
 sizes = lesson.pick(
@@ -635,6 +637,18 @@ sizes = lesson.pick(
     evidence={"games": 8, "steps": 300, "batch": 64, "updates": 6, "every": 50, "test": 64},
     full={"games": 8, "steps": 600, "batch": 128, "updates": 6, "every": 50, "test": 64},
 )
+CATCH = {"game": catch.vector, "world": built, "rate": 1e-2, "redo": 20, "age": 400} | sizes
+screen = gym.spaces.MultiBinary(minatar.SHAPE)
+larger = {"latent": 64, "units": 128, "support": 0, "value_weight": 2.0}
+breakout_sizes = lesson.pick(
+    smoke={"games": 2, "steps": 24, "batch": 4, "updates": 1, "every": 24, "test": 2},
+    quick={"games": 32, "steps": 1200, "batch": 128, "updates": 1, "every": 200, "test": 32},
+)
+BREAKOUT = {
+    "game": lambda number: minatar.vector("breakout", number, minatar.LIMIT),
+    "world": lambda **changes: built(larger, screen, **changes),
+    **{"rate": 2e-3, "redo": 100, "age": 10_000},
+} | breakout_sizes
 ARMS = {
     "everything": {},
     "no consistency": {"consistency": 0.0},
@@ -642,18 +656,19 @@ ARMS = {
     "no correction": {},
     "none of the three": {"consistency": 0.0, "horizon": 1},
 }
-UNROLL, LONGEST, AGE, RATE, REDO = 5, 5, 400, 1e-2, 20
+UNROLL, LONGEST = 5, 5
 
 
-def earned(world, luck):
-    """Mean return of one episode each in new games, without noise."""
+def greedy(world):
+    """The policy that takes the most visited action, without noise."""
     decide = planner(world, False)
+    return lambda state, generator: one_hot(decide(state, generator).action, 3).float()
 
-    def greedy(state, generator):
-        return one_hot(decide(state, generator).action, 3).float()
 
-    games = catch.vector(sizes["test"])
-    seen = interact(games, world, greedy, episodes=1, seed=1000 + seed, generator=luck)
+def earned(policy, world, task, luck):
+    """Mean return of one episode each in new games."""
+    games = task["game"](task["test"])
+    seen = interact(games, world, policy, episodes=1, seed=1000 + seed, generator=luck)
     return seen.returns.mean().item()
 
 
@@ -668,12 +683,12 @@ def drawn(memory, batch, luck):
     return window, (rows - start[:, 0]) * recordings
 
 
-def learn(arm, plot):
-    """One run: real steps and returns along the way."""
-    world, luck = built(**ARMS[arm]), torch.Generator().manual_seed(seed)
+def learn(arm, task):
+    """One run of an arm. Yields real steps and the return after them, along the way."""
+    world, luck = task["world"](**ARMS[arm]), torch.Generator().manual_seed(seed)
     corrects = arm not in ("no correction", "none of the three")
-    decide, memory, curve = planner(world, True), Replay(100_000, Played), []
-    adam = torch.optim.AdamW(world.parameters(), RATE, weight_decay=1e-4, fused=True)
+    decide, memory = planner(world, True), Replay(100_000, Played)
+    adam = torch.optim.AdamW(world.parameters(), task["rate"], weight_decay=1e-4, fused=True)
     before = found = None
 
     def act(state, generator):
@@ -681,78 +696,156 @@ def learn(arm, plot):
         found = decide(state, generator)
         return one_hot(found.action, 3).float()
 
-    games = catch.vector(sizes["games"])
-    rows = stream(games, world, act, seed=seed, generator=luck)
-    for number, (row, _) in zip(progress(range(sizes["steps"] + 1), arm), rows, strict=False):
+    rows = stream(task["game"](task["games"]), world, act, seed=seed, generator=luck)
+    for number, (row, _) in zip(progress(range(task["steps"] + 1), arm), rows, strict=False):
         if before is not None:
             memory.add(Played(*before, found.policy, found.tree.value[:, 0]))
         before = row
-        if number % sizes["every"] == 0 and number:
-            curve.append((number * sizes["games"], earned(world, luck)))
-            plot.add(curve[-1][0], **{arm: curve[-1][1]})
-        if number < REDO:
+        if number % task["every"] == 0 and number:
+            yield number * task["games"], earned(greedy(world), world, task, luck)
+        if number < 20:
             continue
-        if number % REDO == 0:
+        if number % task["redo"] == 0:
             data = memory.data()
             stored = data.value.clone()
             reanalyse(data, lambda seen: decide(world.rooted(world.represent(seen)), luck), 4096)
             if not corrects:
                 data.value.copy_(stored)
-        adam.param_groups[0]["lr"] = RATE * max(0.1, 1 - number / sizes["steps"])
-        for _ in range(sizes["updates"]):
-            window, age = drawn(memory, sizes["batch"], luck)
-            n = bootstrap_steps(age, LONGEST, AGE) if corrects else torch.full_like(age, LONGEST)
+        adam.param_groups[0]["lr"] = task["rate"] * max(0.1, 1 - number / task["steps"])
+        for _ in range(task["updates"]):
+            window, age = drawn(memory, task["batch"], luck)
+            if corrects:
+                n = bootstrap_steps(age, LONGEST, task["age"])
+            else:
+                n = torch.full_like(age, LONGEST)
             target = corrected_targets(window, n, LONGEST, GAMMA)
             window = Played(*(v[:, : UNROLL + 1] for v in window))._replace(value=target)
             climb(adam, world.loss(window, luck)[0], world)
-    return curve
 
 
-curves = {}
-with LivePlot("real steps", **{"return of an episode": list(ARMS)}) as plot:
-    for arm in ARMS:
-        run = lesson.resume(arm.replace(" ", "_"), sizes | {"seed": seed})
-        curves[arm] = run.load() or {"curve": learn(arm, plot)}
-        run.save(curves[arm])
+def compared(name, task):
+    """The curves of all arms in one game. A finished arm is kept, and not trained again."""
+    settings = {key: value for key, value in task.items() if not callable(value)} | {"seed": seed}
+    curves = {arm: [] for arm in ARMS}
+    with LivePlot("real steps", **{f"return of an episode of {name}": list(ARMS)}) as plot:
+        for arm, curve in curves.items():
+            run = lesson.resume(f"{name} {arm}".replace(" ", "_"), settings)
+            kept = run.load()
+            for steps, value in kept["curve"] if kept else learn(arm, task):
+                curve.append((steps, value))
+                plot.add(steps, **{arm: value})
+            run.save({"curve": curve})
+    return curves
+
+
+def over_the_run(curve):
+    """The mean of a curve: how much, and how soon."""
+    return np.mean([value for _, value in curve])
+
+
+def report(curves):
+    for arm, curve in curves.items():
+        print(f"{arm:18} {over_the_run(curve):6.2f} over the run, {curve[-1][1]:6.2f} at the end")
+
 
 # %%
-means = {arm: np.mean([value for _, value in made["curve"]]) for arm, made in curves.items()}
-for arm, value in means.items():
-    print(f"{arm:18} {value:6.2f} over the run, {curves[arm]['curve'][-1][1]:6.2f} at the end")
+curves = compared("Catch", CATCH)
+report(curves)
 
 # %%
-removed = {
-    arm: f"Catch: return over the run, everything less {arm}" for arm in ARMS if arm != "everything"
-}
-for arm, name in removed.items():
-    claim(name, [means["everything"] - means[arm]], ">=", 0)
+removed = [arm for arm in ARMS if arm != "everything"]
+name = "Catch: return over the run, everything less"
+for arm in removed:
+    less = over_the_run(curves["everything"]) - over_the_run(curves[arm])
+    claim(f"{name} {arm}", [less], ">=", 0)
 
 # %% [markdown]
 # What the five seeds of the evidence say: what is lost when a change is taken away, mean and 90 %
 # interval. (The learner's own run is one seed, and shorter: differences of this size need more.)
 
+
 # %%
+def show_lost(ax, values, title):
+    """A dot for each seed, and the mean with its 90 % interval, of {arm: values}."""
+    for place, arm in enumerate(values):
+        point, low, high = bootstrap_interval(values[arm])
+        ax.plot([low, high], [place, place], color="C0", lw=5, alpha=0.4)
+        ax.plot(values[arm], [place] * len(values[arm]), ".", color="C0")
+        ax.plot(point, place, "D", color="C0")
+    ax.axvline(0, color="#222222", lw=1)
+    ax.set_yticks(range(len(values)), list(values))
+    ax.set(xlabel="return over the run that is lost", ylim=(-0.6, len(values) - 0.4), title=title)
+    ax.invert_yaxis()
+
+
 stored = ROOT / "assets/evidence/3.2.json"
 found = json.loads(stored.read_text())["claims"] if stored.exists() else []
-bars = {c["name"]: c for c in found}
-_, ax = plt.subplots(figsize=(6, 2.4))
-for place, name in enumerate(removed.values()):
-    if name in bars:
-        bar = bars[name]
-        ax.plot([bar["low"], bar["high"]], [place, place], color="C0", lw=5, alpha=0.4)
-        ax.plot(bar["values"], [place] * len(bar["values"]), ".", color="C0")
-        ax.plot(bar["estimate"], place, "D", color="C0")
-ax.axvline(0, color="#222222", lw=1)
-ax.set_yticks(range(len(removed)), list(removed))
-ax.set(xlabel="return over the run that is lost", ylim=(-0.6, len(removed) - 0.4))
-ax.invert_yaxis()
-plt.show()
+found = {made["name"]: made["values"] for made in found if made["name"].startswith(name)}
+if found:
+    _, ax = plt.subplots(figsize=(6, 2.4))
+    seeds = {arm: found[f"{name} {arm}"] for arm in removed}
+    show_lost(ax, seeds, "Catch, 2,400 real steps, 5 seeds")
+    plt.show()
 
 # %% [markdown]
 # With everything, four of five seeds catch every ball after 2,400 real steps and the fifth 4.7 of 6;
 # with none of the three it is 2.3 to 5.5. Over the run the correction is worth 1.2 balls of 6 and the
 # consistency 0.9. The value prefix cannot be told from nothing: 0.3, and two seeds did better without.
 # Values here are learned without $h$, and then theory gave it little to win.
+#
+# ### The same in Breakout
+#
+# Does it hold in another game? MinAtar's Breakout: 400 bits instead of 35, a point for each brick,
+# 38,400 real steps an arm (32 games side by side). Values and prefixes are single numbers here,
+# through $h$ and with a squared error, as MuZero's in lesson 3.1.
+#
+# **Predict:** pay comes at once here, and most bricks are alike. Which of the three changes
+# matters less than in Catch?
+
+# %%
+if lesson.profile in ("smoke", "full"):
+    report(compared("Breakout", BREAKOUT))
+else:
+    print("The five arms train in the full profile only. What is shown below is stored.")
+
+# %% [markdown]
+# Three seeds of each arm were trained by `python -m assets.efficientzero_breakout`, which runs the
+# cells of this notebook at the sizes of the full profile.
+
+# %%
+made = ROOT / "assets/3.2_arms.json"
+known = json.loads(made.read_text()) if made.exists() else {"arms": {}}
+lost, arms = {}, known["arms"]
+if arms:
+    _, axes = plt.subplots(1, 2, figsize=(9, 3.2))
+    for arm in ARMS:
+        steps = [step for step, _ in arms[arm][0]["curve"]]
+        values = [[value for _, value in run["curve"]] for run in arms[arm]]
+        band(axes[0], steps, values, arm)
+        means = [over_the_run(run["curve"]) for run in arms[arm]]
+        if arm == "everything":
+            whole = np.array(means)
+        else:
+            lost[arm] = whole - means
+    random = np.mean([run["random"] for runs in arms.values() for run in runs])
+    axes[0].axhline(random, color="#8A8A8A", ls="--", label="random play")
+    axes[0].set(xlabel="real steps", ylabel="return", title="Breakout, mean and 90 %, 3 seeds")
+    axes[0].set(ylim=(0, None))
+    axes[0].legend(fontsize=7)
+    show_lost(axes[1], lost, "Breakout, 38,400 real steps, 3 seeds")
+    plt.show()
+    print(f"{known['command']}: 3 seeds, {known['cpu seconds']} CPU seconds on {known['device']}")
+else:
+    print("No arms are stored yet: python -m assets.efficientzero_breakout")
+
+# %%
+if lesson.profile == "evidence" and seed < len(arms["everything"]):  # of the stored runs, not yours
+    for arm, values in lost.items():
+        name = f"Breakout, stored: return over the run, everything less {arm}"
+        claim(name, [values[seed]], ">=", 0)
+    run = arms["everything"][seed]
+    name = "Breakout, stored: everything at the end, as a multiple of random play"
+    claim(name, [run["curve"][-1][1]], ">=", 3, relative_to=[run["random"]])
 
 # %% [markdown]
 # ## Gumbel MuZero: improve with two simulations
@@ -1045,8 +1138,6 @@ display(Markdown(ladder.render(table)))
 #   GPUs. Here a game of 35 bits, 16 simulations, and 1,700
 #   updates of 64.
 # - **Priorities, augmentation, a slow copy for the targets**: all in the official code, and not here.
-# - **A game of MinAtar.** The same five arms on Breakout were not run. `WM_PROFILE=full` repeats
-#   Catch, with larger batches and twice the steps: an estimate, not measured, is 20 CPU-minutes.
 # - **Chance.** When the next ball appears, no deterministic model can know where (lesson 3.1).
 #
 # ### Questions

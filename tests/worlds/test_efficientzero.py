@@ -140,7 +140,22 @@ def test_a_search_carries_the_memory_along():
                 assert age[child] == (age[node] + 1) % 3
 
 
-def test_a_head_of_one_number_is_refused():
-    """Its loss is a cross entropy; over a single atom that would always be 0."""
-    with pytest.raises(ValueError, match="support must be 1 or more"):
-        EfficientZero(Box(-8, 8, (3,), np.float32), Discrete(3), Config(support=0))
+def test_heads_of_one_number_are_taught_by_squared_errors():
+    config = Config(latent=8, units=12, support=0, squash=False, memory=6, projection=5)
+    world = made(Box(-8, 8, (3,), np.float32), EfficientZero, config=config)()
+    draw = torch.Generator().manual_seed(0)
+    rows = Played(
+        torch.randn(4, 3, 3, generator=draw),
+        torch.eye(3)[torch.randint(3, (4, 3), generator=draw)],
+        torch.randn(4, 3, generator=draw),
+        *torch.zeros(2, 4, 3, dtype=torch.bool),
+        torch.full((4, 3, 3), 1 / 3),
+        torch.randn(4, 3, generator=draw),
+    )
+    _, parts, _ = world.loss(rows)
+    _, value, prefix, _ = world.unroll(world.represent(rows.observation[:, 0]), rows.action[:, 1:])
+    weight = torch.tensor([1, 0.5, 0.5])
+    error = (value[..., 0] - rows.value).square() @ weight
+    torch.testing.assert_close(parts["value"], error.mean())
+    error = (prefix[..., 0] - rows.reward[:, 1:].cumsum(1)).square() @ weight[1:]
+    torch.testing.assert_close(parts["prefix"], error.mean())

@@ -320,13 +320,13 @@ def loss_by_rows(self, rows, generator=None):
             if t >= stop and not ends:
                 continue  # it was cut: nothing is known
             target = rows.value[b, t] if t < min(stop, over) else torch.zeros(())
-            cost = cross_entropy(value[0, t], self.to_support(target))
+            cost = self.misfit(value[0, t], self.to_support(target))
             sums["value"] = sums["value"] + weight * cost / batch
             if t < over:
                 cost = cross_entropy(policy[0, t], rows.policy[b, t])
                 sums["policy"] = sums["policy"] + weight * cost / batch
             if t:
-                cost = cross_entropy(prefix[0, t - 1], self.to_support(total))
+                cost = self.misfit(prefix[0, t - 1], self.to_support(total))
                 sums["prefix"] = sums["prefix"] + weight * cost / batch
             if t and t < stop:
                 kept.append((b, t - 1))

@@ -59,12 +59,7 @@ class EfficientZero(muzero.MuZero):
     def __init__(
         self, observation_space: gym.Space, action_space: Discrete, config: Config | None = None
     ) -> None:
-        c = config or Config()
-        if c.support < 1:
-            raise ValueError(
-                "EfficientZero learns distributions over atoms: support must be 1 or more."
-            )
-        super().__init__(observation_space, action_space, c)
+        super().__init__(observation_space, action_space, c := config or Config())
         self.memory = nn.LSTMCell(c.units, c.memory)
         self.to_reward = nn.Sequential(
             Activate(c.memory), Linear(c.memory, len(self.atoms), scale=0.0)
@@ -203,7 +198,9 @@ class EfficientZero(muzero.MuZero):
 
         Rows as there: windows `[B, K + 1]`, rows 1 to K count 1 / K each. After an end the value is
         0 and the prefix stands still; after a cut nothing counts. The states compared are those of
-        rows of the episode that row 0 belongs to, its last one included.
+        rows of the episode that row 0 belongs to, its last one included. Value and prefix cost
+        `self.misfit(logits, target)` [*shape], both [*shape, V], the target by `self.to_support`:
+        cross entropy over V atoms, or the squared error of one number where `support` is 0.
         Returns the mean over the batch, its parts, and the states of row 0.
         """
         steps = rows.reward.shape[1] - 1
@@ -222,8 +219,8 @@ class EfficientZero(muzero.MuZero):
         agreement = self.consistency(states[:, 1:], seen)
         parts = {
             "policy": counts * ~over * cross_entropy(policy, rows.policy),
-            "value": counts * cross_entropy(value, value_target),
-            "prefix": counts[:, 1:] * cross_entropy(prefix, prefix_target),
+            "value": counts * self.misfit(value, value_target),
+            "prefix": counts[:, 1:] * self.misfit(prefix, prefix_target),
             "consistency": counts[:, 1:] * inside[:, 1:] * agreement,
         }
         means = {name: part.sum(1).mean() for name, part in parts.items()}
