@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
+from utils.data import board_game
 from utils.data import connect_four as game
 from utils.data.connect_four import CELLS, COLUMNS, ROWS, ConnectFour, Exact
 
@@ -70,7 +71,7 @@ def test_a_stone_falls():
     below = cell - COLUMNS
     supported = (below < 0) | (boards.gather(1, below.clamp(min=0)[:, None])[:, 0] != 0)
     assert supported.all()
-    assert torch.equal(game.board_of(game.observation(boards)), boards)
+    assert torch.equal(board_game.board_of(game.observation(boards)), boards)
 
 
 def test_full_columns_and_ended_games_are_closed():

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from utils.data import board_game
 from utils.data import tic_tac_toe as game
 from utils.data.tic_tac_toe import CELLS, Exact, Games, Match, TicTacToe
 from utils.nn.random import categorical
@@ -91,7 +92,7 @@ def test_openings_are_random_and_playable():
     assert not game.over(games.board).any()
     own, other = (games.board == 1).sum(-1), (games.board == -1).sum(-1)
     assert ((other - own == 0) | (other - own == 1)).all()
-    assert torch.equal(game.board_of(row.observation), games.board)
+    assert torch.equal(board_game.board_of(row.observation), games.board)
     assert len(games.board.unique(dim=0)) > 500
     cell = game.legal(games.board).float().argmax(-1)
     row = games.step(torch.nn.functional.one_hot(cell, 9).float())

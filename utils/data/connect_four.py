@@ -1,8 +1,7 @@
 """Connect Four: seven columns, six rows, four in a row win. Too large to be solved here.
 
-A board holds 1 where the player who moves next has a stone, -1 where the opponent has one, 0 where
-a cell is empty: each player sees the game as their own. Cells are numbered row by row from the
-bottom; an action is a column, and a stone falls to its lowest empty cell.
+Boards are those of `utils.data.board_game`. Cells are numbered row by row from the bottom; an
+action is a column, and a stone falls to its lowest empty cell.
 
 Shape key: B games side by side, N boards.
 """
@@ -15,8 +14,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from utils.data import board_game
+from utils.data.board_game import Rules, observation
 from utils.nn.random import categorical
-from utils.world import Dreamt, Spec, State, Step
+from utils.world import Spec, Step
 
 ROWS, COLUMNS = 6, 7
 CELLS = ROWS * COLUMNS
@@ -66,17 +67,6 @@ def moved(board: Int[Tensor, "N 42"], column: Int[Tensor, " N"]) -> Int[Tensor, 
     return -(board + (torch.arange(CELLS, device=board.device) == cell).long())
 
 
-def observation(board: Int[Tensor, "N 42"]) -> Float[Tensor, "N 84"]:
-    """Two planes: one's own stones, and the opponent's."""
-    return torch.cat([board == 1, board == -1], -1).float()
-
-
-def board_of(observation: Float[Tensor, "N 84"]) -> Int[Tensor, "N 42"]:
-    """The way back."""
-    own, other = observation.long().chunk(2, -1)
-    return own - other
-
-
 def empty(batch: int, device: torch.device | str = "cpu") -> Int[Tensor, "B 42"]:
     return torch.zeros(batch, CELLS, dtype=torch.long, device=device)
 
@@ -115,42 +105,13 @@ class ConnectFour:
         return Step(observation(self.board), action, won.float(), first, over(self.board))
 
 
-class Exact:
+class Exact(board_game.Exact):
     """The game as a world: what a search has if it knows the rules."""
 
     def __init__(self) -> None:
-        self.spec = Spec(OBSERVATION, ACTIONS, differentiable=False)
-
-    def initial(self, batch: int) -> State:
-        return {"board": empty(batch)}
-
-    def observe(
-        self,
-        state: State,
-        step: Step,
-        *,
-        generator: torch.Generator | None = None,
-        mode: bool = False,
-    ) -> State:
-        return {"board": board_of(step.observation)}
-
-    def imagine(
-        self,
-        state: State,
-        action: Float[Tensor, "B 7"],
-        *,
-        generator: torch.Generator | None = None,
-        mode: bool = False,
-    ) -> Dreamt:
-        """A stone in a full column, or after the end, changes nothing."""
-        before, column = state["board"], action.argmax(-1)
-        free = legal(before).gather(1, column[:, None])
-        board = torch.where(free, moved(before, column), before)
-        won = lost(board) & free[:, 0]
-        return Dreamt({"board": board}, won.float(), (~over(board)).float())
-
-    def decode(self, state: State) -> Float[Tensor, "B 84"]:
-        return observation(state["board"])
+        super().__init__(
+            Spec(OBSERVATION, ACTIONS, differentiable=False), Rules(lost, legal, moved)
+        )
 
 
 # ---- opponents that need no learning

@@ -1,7 +1,6 @@
 """Tic-tac-toe: small enough to be solved, so that a player can be judged without error.
 
-A board holds 1 where the player who moves next has a stone, -1 where the opponent has one, 0 where
-a cell is empty: each player sees the game as their own. Cells are numbered row by row.
+Boards are those of `utils.data.board_game`. Cells are numbered row by row.
 
 Shape key: B games side by side, N boards.
 """
@@ -18,7 +17,9 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from utils.world import Dreamt, Spec, State, Step
+from utils.data import board_game
+from utils.data.board_game import Rules, observation
+from utils.world import Spec, State, Step
 
 CELLS = 9
 ROWS = [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
@@ -51,17 +52,6 @@ def legal(board: Int[Tensor, "N 9"]) -> Bool[Tensor, "N 9"]:
 def moved(board: Int[Tensor, "N 9"], cell: Int[Tensor, " N"]) -> Int[Tensor, "N 9"]:
     """The board after a stone was set in an empty cell, as the opponent sees it."""
     return -(board + one_hot(cell, CELLS))
-
-
-def observation(board: Int[Tensor, "N 9"]) -> Float[Tensor, "N 18"]:
-    """Two planes: one's own stones, and the opponent's."""
-    return torch.cat([board == 1, board == -1], -1).float()
-
-
-def board_of(observation: Float[Tensor, "N 18"]) -> Int[Tensor, "N 9"]:
-    """The way back."""
-    own, other = observation.long().chunk(2, -1)
-    return own - other
 
 
 class TicTacToe:
@@ -116,42 +106,13 @@ class TicTacToe:
         return Step(observation(self.board), action, won.float(), first, over(self.board))
 
 
-class Exact:
+class Exact(board_game.Exact):
     """The game as a world: what a search has if it knows the rules."""
 
     def __init__(self) -> None:
-        self.spec = Spec(OBSERVATION, ACTIONS, differentiable=False)
-
-    def initial(self, batch: int) -> State:
-        return {"board": torch.zeros(batch, CELLS, dtype=torch.long)}
-
-    def observe(
-        self,
-        state: State,
-        step: Step,
-        *,
-        generator: torch.Generator | None = None,
-        mode: bool = False,
-    ) -> State:
-        return {"board": board_of(step.observation)}
-
-    def imagine(
-        self,
-        state: State,
-        action: Float[Tensor, "B 9"],
-        *,
-        generator: torch.Generator | None = None,
-        mode: bool = False,
-    ) -> Dreamt:
-        """A stone in a cell that is not empty, or after the end, changes nothing."""
-        before, cell = state["board"], action.argmax(-1)
-        free = legal(before).gather(1, cell[:, None])
-        board = torch.where(free, moved(before, cell), before)
-        won = lost(board) & free[:, 0]
-        return Dreamt({"board": board}, won.float(), (~over(board)).float())
-
-    def decode(self, state: State) -> Float[Tensor, "B 18"]:
-        return observation(state["board"])
+        super().__init__(
+            Spec(OBSERVATION, ACTIONS, differentiable=False), Rules(lost, legal, moved)
+        )
 
 
 # ---- the solution
