@@ -578,8 +578,9 @@ reanalyse = check("3.2.7")
 GAMMA, SIMULATIONS = 0.95, lesson.pick(smoke=4, quick=16)
 
 
-def planner(world, explore):
-    """(world, noise or not) -> a function from states to decisions."""
+def planner(world, explore=False, temperature=0.0):
+    """A function from states to decisions. `explore` puts noise at the root; at temperature 0
+    the most visited action is taken."""
     model = WorldModel(world, world.predict, GAMMA)
 
     def decide(state, generator):
@@ -592,7 +593,7 @@ def planner(world, explore):
             model,
             SIMULATIONS,
             score=soft_puct,
-            temperature=float(explore),
+            temperature=temperature,
             generator=generator,
         )
 
@@ -600,7 +601,7 @@ def planner(world, explore):
 
 
 world, luck = built(), torch.Generator().manual_seed(seed)
-decide = planner(world, False)
+decide = planner(world)
 memory = recorded(4, lesson.pick(smoke=4, quick=64), 2, seed)
 took = {}
 for batch in (1, 16, 256):
@@ -637,17 +638,21 @@ sizes = lesson.pick(
     evidence={"games": 8, "steps": 300, "batch": 64, "updates": 6, "every": 50, "test": 64},
     full={"games": 8, "steps": 600, "batch": 128, "updates": 6, "every": 50, "test": 64},
 )
-CATCH = {"game": catch.vector, "world": built, "rate": 1e-2, "redo": 20, "age": 400} | sizes
+CATCH = {
+    "game": catch.vector,
+    "world": built,
+    **{"rate": 1e-2, "redo": 20, "age": 400, "temperature": 0.0},
+} | sizes
 screen = gym.spaces.MultiBinary(minatar.SHAPE)
 larger = {"latent": 64, "units": 128, "support": 0, "value_weight": 2.0}
 breakout_sizes = lesson.pick(
     smoke={"games": 2, "steps": 24, "batch": 4, "updates": 1, "every": 24, "test": 2},
-    quick={"games": 32, "steps": 1200, "batch": 128, "updates": 1, "every": 200, "test": 32},
+    quick={"games": 32, "steps": 1200, "batch": 128, "updates": 1, "every": 200, "test": 64},
 )
 BREAKOUT = {
     "game": lambda number: minatar.vector("breakout", number, minatar.LIMIT),
     "world": lambda **changes: built(larger, screen, **changes),
-    **{"rate": 2e-3, "redo": 100, "age": 10_000},
+    **{"rate": 2e-3, "redo": 200, "age": 10_000, "temperature": 1.0},
 } | breakout_sizes
 ARMS = {
     "everything": {},
@@ -659,9 +664,9 @@ ARMS = {
 UNROLL, LONGEST = 5, 5
 
 
-def greedy(world):
-    """The policy that takes the most visited action, without noise."""
-    decide = planner(world, False)
+def player(world, temperature):
+    """The policy that acts by search, without noise."""
+    decide = planner(world, temperature=temperature)
     return lambda state, generator: one_hot(decide(state, generator).action, 3).float()
 
 
@@ -687,7 +692,7 @@ def learn(arm, task):
     """One run of an arm. Yields real steps and the return after them, along the way."""
     world, luck = task["world"](**ARMS[arm]), torch.Generator().manual_seed(seed)
     corrects = arm not in ("no correction", "none of the three")
-    decide, memory = planner(world, True), Replay(100_000, Played)
+    decide, memory = planner(world, explore=True, temperature=1.0), Replay(100_000, Played)
     adam = torch.optim.AdamW(world.parameters(), task["rate"], weight_decay=1e-4, fused=True)
     before = found = None
 
@@ -702,7 +707,10 @@ def learn(arm, task):
             memory.add(Played(*before, found.policy, found.tree.value[:, 0]))
         before = row
         if number % task["every"] == 0 and number:
-            yield number * task["games"], earned(greedy(world), world, task, luck)
+            yield (
+                number * task["games"],
+                earned(player(world, task["temperature"]), world, task, luck),
+            )
         if number < 20:
             continue
         if number % task["redo"] == 0:

@@ -390,6 +390,16 @@ def loss_by_rows(self, rows, generator=None):
             "masked_fill(over | ~inside, 0.0)",
             "masked_fill(over & inside, 0.0)",
         ),
+        Mistake(
+            "the value costs a cross entropy, which is always 0 where `support` is 0",
+            "self.misfit(value, value_target)",
+            "cross_entropy(value, value_target)",
+        ),
+        Mistake(
+            "the prefix costs a cross entropy, which is always 0 where `support` is 0",
+            "self.misfit(prefix, prefix_target)",
+            "cross_entropy(prefix, prefix_target)",
+        ),
     ),
     alternatives=(loss_by_rows,),
     equivalents={
@@ -437,6 +447,10 @@ def _(World, rng):
     found["parts and states cut off from the graph"] = torch.tensor(
         [float(not v.requires_grad) for v in kept]
     )
+    world = small_world(World, rng, support=0)
+    number, parts, _ = world.loss(rows, seeded(rng))
+    found |= {f"{name} loss, support 0": parts[name] for name in ("value", "prefix")}
+    found["gradient of to_value, support 0"] = gradient(number, world.to_value.weight)
     return {"loss": loss, **found, "states of row 0": starts["latent"]}
 
 
