@@ -9,6 +9,7 @@ from tests.conformance import RULES, Case, filtered, random_steps
 from tests.official import close, official
 from utils.agents.actor_critic import lambda_return
 from utils.world import Step
+from utils.worlds import iris_compiled
 from utils.worlds.iris import IRIS, Config, Factorised
 from utils.worlds.iris_compiled import Fast
 from utils.worlds.iris_tokenizer import Patches, Tokenizer
@@ -201,10 +202,40 @@ def test_compiled_dreams_refuse_what_they_were_not_compiled_for():
     state = filtered(world, data)
     state = {name: value[:, 0] for name, value in state.items()}
     fast = Fast(world)
-    fast.enter, fast.go_on = fast._enter, fast._go_on
+    fast._compile = lambda batch, mode: None
     fast.imagine(state, data.action[:, 1], mode=True)
     with pytest.raises(ValueError, match="make another Fast"):
         fast.imagine(state, data.action[:, 1])
+
+
+@pytest.mark.parametrize("mode", [True, False])
+def test_every_pass_has_the_layout_that_is_compiled_for(mode):
+    """Compiled code takes it for granted: another layout would be read as other numbers."""
+    world, data = made(keep=2)(), one_episode(time=10)
+    state = {name: value[:, 2] for name, value in filtered(world, data).items()}
+    fast = Fast(world, compiled=False)
+    one_pass, seen = fast.one_pass, []
+
+    def watched(*arguments):
+        seen.append(arguments)
+        return one_pass(*arguments)
+
+    fast.one_pass = watched
+    for t in range(3, 6):
+        state = fast.imagine(state, data.action[:, t], mode=mode).state
+    assert len(seen) == 3 * world.block
+    for arguments in seen:
+        for example, argument in zip(fast.example(3, mode), arguments, strict=True):
+            assert (example is None) == (argument is None)
+            if example is not None:
+                assert argument.dtype == example.dtype
+                assert argument.stride() == example.stride()
+                assert argument.is_contiguous() == example.is_contiguous()
+
+
+def test_the_loss_for_training_alone_is_the_loss():
+    world, data = made(changed=5.0)(), one_episode()
+    assert torch.equal(iris_compiled.loss(world, data), world.loss(data)[0])
 
 
 def test_a_full_window_slides_where_it_observes():

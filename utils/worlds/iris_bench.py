@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from utils.world import Step
+from utils.worlds import iris_compiled
 from utils.worlds.iris import IRIS, Config
-from utils.worlds.iris_compiled import Fast
 
 Calls = dict[str, Callable[[], object]]
 BATCH, FRAMES, TOKENS, VOCABULARY, ACTIONS = 4, 20, 16, 512, 4
@@ -48,23 +48,27 @@ def windows() -> Step:
 
 
 def train(compiled: bool = True) -> Calls:
-    """One train step."""
+    """One train step; compiled also in bfloat16, which is other arithmetic: a line of its own."""
 
-    def made(compiled: bool) -> Callable[[], None]:
+    def made(compiled: bool, half: bool = False) -> Callable[[], None]:
         ours, rows = world(), windows()
         adam = torch.optim.AdamW(ours.parameters(), 1e-4, weight_decay=0.01, fused=True)
-        loss = torch.compile(ours.loss) if compiled else ours.loss
+        loss = torch.compile(iris_compiled.loss) if compiled else iris_compiled.loss
 
         def step() -> None:
             adam.zero_grad()
-            loss(rows)[0].backward()
+            with torch.autocast("cpu", torch.bfloat16, enabled=half):
+                value = loss(ours, rows)
+            value.backward()
             nn.utils.clip_grad_norm_(ours.parameters(), 10.0)
             adam.step()
 
         return step
 
     calls = {"ours": made(False)}
-    return calls | {"ours, compiled": made(True)} if compiled else calls
+    if compiled:
+        calls |= {"ours, compiled": made(True), "ours, compiled, bfloat16": made(True, half=True)}
+    return calls
 
 
 def imagine(frames: int = FRAMES - 1, compiled: bool = True) -> Calls:
@@ -75,7 +79,7 @@ def imagine(frames: int = FRAMES - 1, compiled: bool = True) -> Calls:
         frame = torch.randint(VOCABULARY, (BATCH, 1, TOKENS))
         action = one_hot(torch.randint(ACTIONS, (BATCH,)), ACTIONS).float()
         nothing, one = torch.zeros(BATCH, 1, dtype=torch.long), torch.ones(BATCH, dtype=torch.long)
-        step = Fast(ours).imagine if compiled else ours.imagine
+        step = iris_compiled.Fast(ours).imagine if compiled else ours.imagine
 
         @torch.no_grad()
         def run() -> None:

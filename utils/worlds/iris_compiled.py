@@ -1,59 +1,89 @@
 """The dreams of `iris.py` again, faster, and proven to be the same (`tests/worlds/test_iris.py`).
 
-In the clear form each layer writes into the memory, in place. A compiler turns such a write into a
-copy of all of it. Here a pass returns the keys and values of its new tokens, for all layers at
-once, and they are written after it: attention looks at the memory and at the new tokens side by
-side. So one pass, from a token to the next one drawn, is compiled as a whole. Memory stands layer
-first here, so that every layer's part of it lies in one piece.
+With few dreams at a time a pass is so short that what stands around its products costs more than
+they do: a hundred small operations to launch, masks made anew, a memory that is written in place.
+Here one pass, from a word to the next token drawn, is compiled ahead of time, with the weights
+inside, and called as one function. It returns the keys and values of its word, and they are written
+after it: attention looks at the memory and at the new word side by side.
 
-Shape key: as in `iris.py`; T new tokens, 1 or 2; R layers.
+Two layouts differ from the clear form: keys lie slot by slot for each of their numbers, and weights
+in columns. So what a pass reads lies in the order in which it is read.
+
+Shape key: as in `iris.py`; R layers, S slots that are filled in the longest row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+import tempfile
+from pathlib import Path
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from utils.nn.one_hot import draw
 from utils.nn.random import uniform
-from utils.nn.transformer import Transformer
-from utils.world import Dreamt, State
+from utils.world import Dreamt, State, Step
 from utils.worlds.iris import IRIS
 
 
-def one_pass(
-    net: Transformer,
-    x: Float[Tensor, "B T D"],
-    keys: Float[Tensor, "R B heads N d"],
-    values: Float[Tensor, "R B heads N d"],
-    start: Int[Tensor, " B"],
-) -> tuple[Float[Tensor, "B D"], Float[Tensor, "R B T heads d"], Float[Tensor, "R B T heads d"]]:
-    """T tokens from slot `start` on: the last output, and the new keys and values of all layers."""
-    slots, new = keys.shape[3], x.shape[1]
-    filled = torch.arange(slots, device=x.device) < start[:, None]
-    before = torch.where(filled, 0.0, -torch.inf)[:, None, None]
-    among = torch.ones(new, new, device=x.device).tril().log()  # 0, or minus infinity
-    kept = []
-    for i, block in enumerate(net.blocks):
-        q, k, v = block.attention.split(block.norm1(x))
-        q = q * q.shape[-1] ** -0.5
-        old, own = q @ keys[i].mT + before, q @ k.mT + among
-        weight = torch.cat([old, own], -1).softmax(-1)
-        y = weight[..., :slots] @ values[i] + weight[..., slots:] @ v
-        x = x + block.attention.out(y.transpose(1, 2).flatten(2))
-        x = x + block.mlp(block.norm2(x))
-        kept.append(torch.stack([k, v]))
-    kept = torch.stack(kept, 1).transpose(3, 4)  # [2, R, B, T, heads, d]
-    return net.norm(x[:, -1]), kept[0], kept[1]
+class Pass(nn.Module):
+    """One word of the text, and the token behind it. A word is a token, or V + an action."""
+
+    def __init__(self, world: IRIS) -> None:
+        super().__init__()
+        self.transformer = copy.deepcopy(world.transformer)
+        self.to_token = copy.deepcopy(world.to_token)
+        self.register_buffer("words", torch.cat([world.token.weight, world.action.weight]).detach())
+        self.register_buffer("position", world.position.weight.detach().clone())
+        for layer in self.modules():
+            if isinstance(layer, nn.Linear):  # in columns, which is half the way to a product
+                layer.weight.data = layer.weight.data.T.contiguous().T
+        self.requires_grad_(False)
+
+    def forward(
+        self,
+        word: Int[Tensor, " B"],
+        slot: Int[Tensor, " B"],
+        keys: Float[Tensor, "R B heads d S"],
+        values: Float[Tensor, "R B heads S d"],
+        noise: Float[Tensor, " B"] | None,
+    ) -> tuple[
+        Int[Tensor, " B"],
+        Float[Tensor, "B D"],
+        Float[Tensor, "R B heads d"],
+        Float[Tensor, "R B heads d"],
+    ]:
+        """The word at `slot`, after all slots before it: the next token (without noise the most
+        likely one), the transformer's output, and the word's keys and values."""
+        x = self.words[word] + self.position[slot]
+        filled = torch.arange(keys.shape[-1], device=x.device) < slot[:, None]
+        mask = torch.where(filled, 0.0, -torch.inf)[:, None]
+        new = []
+        for i, block in enumerate(self.transformer.blocks):
+            qkv = block.attention.qkv(block.norm1(x))
+            q, k, v = qkv.unflatten(-1, (3, block.attention.heads, -1)).unbind(1)
+            q = q * q.shape[-1] ** -0.5
+            old = (q[..., None, :] @ keys[i]).squeeze(-2) + mask
+            own = (q * k).sum(-1, keepdim=True)
+            top = torch.maximum(old.amax(-1, keepdim=True), own)
+            old, own = (old - top).exp(), (own - top).exp()
+            seen = (old[..., None, :] @ values[i]).squeeze(-2) + own * v
+            x = x + block.attention.out((seen / (old.sum(-1, keepdim=True) + own)).flatten(1))
+            x = x + block.mlp(block.norm2(x))
+            new.append((k, v))
+        output = self.transformer.norm(x)
+        probability = self.to_token(output).softmax(-1)
+        token = probability.argmax(-1) if noise is None else draw(probability, noise)
+        return token, output, *(torch.stack(part) for part in zip(*new, strict=True))
 
 
 class Fast:
-    """`imagine` of a world, with its two kinds of pass compiled, for one batch size and either
-    samples or modes. The first frame compiles, in about 20 CPU seconds, and on the CPU needs a C++
-    compiler.
+    """`imagine` of a world as it is now: after more training, make another.
+
+    The first frame compiles, for its batch size and for either samples or modes: about 25 CPU
+    seconds, and it needs a C++ compiler.
 
     Args:
         compiled: False runs the same functions as they stand.
@@ -61,41 +91,36 @@ class Fast:
 
     def __init__(self, world: IRIS, compiled: bool = True) -> None:
         self.world, self.compiled, self.fits = world, compiled, None
-        self.enter, self.go_on = self._compile(self._enter), self._compile(self._go_on)
+        self.one_pass = Pass(world)
 
-    def _compile(self, function: Callable) -> Callable:
-        if not self.compiled:
-            return function
-        # PyTorch would look at all weights before every pass, to see whether the graph still fits;
-        # and there would be Python between two kernels.
-        options = {"guard_filter_fn": lambda guards: [False] * len(guards), "cpp_wrapper": True}
-        return torch.compile(function, options=options, dynamic=False, fullgraph=True)
+    def example(self, batch: int, mode: bool) -> tuple[Tensor | None, ...]:
+        """Arguments of a pass, in the layout that is compiled for: nobody looks at it later."""
+        world = self.world
+        memory = world.transformer.empty(batch, world.config.frames * world.block)
+        keys, values = (part.transpose(0, 1).contiguous() for part in memory)
+        word, slot = torch.zeros(2, batch, dtype=torch.long, device=keys.device)
+        noise = None if mode else keys.new_zeros(batch)
+        return word, slot, keys.mT.contiguous()[..., :-2], values[..., :-2, :], noise
 
-    def _check(self, batch: int, mode: bool) -> None:
+    def _compile(self, batch: int, mode: bool) -> None:
+        filled = torch.export.Dim("filled", min=2, max=len(self.world.position.weight) - 1)
+        shapes = None, None, {4: filled}, {3: filled}, None
+        arguments = self.example(batch, mode)
+        program = torch.export.export(self.one_pass, arguments, dynamic_shapes=shapes)
+        with tempfile.TemporaryDirectory(prefix="wm-") as folder:
+            path = str(Path(folder) / "pass.pt2")
+            torch._inductor.aoti_compile_and_package(program, package_path=path)
+            self.one_pass = torch._inductor.aoti_load_package(path, run_single_threaded=True)
+
+    def _fit(self, batch: int, mode: bool) -> None:
+        if self.compiled and self.fits is None:
+            self._compile(batch, mode)
         self.fits = self.fits or (batch, mode)
         if self.compiled and self.fits != (batch, mode):
             raise ValueError(
                 f"These dreams were compiled for (batch, mode) = {self.fits}, and got "
                 f"{(batch, mode)}: make another Fast for these."
             )
-
-    def _choose(self, output: Tensor, noise: Tensor | None) -> Int[Tensor, " B"]:
-        probability = self.world.to_token(output).softmax(-1)
-        return probability.argmax(-1) if noise is None else draw(probability, noise)
-
-    def _enter(self, last, action, keys, values, start, noise):
-        """The newest frame's last token and the action; the first token of the next frame."""
-        world = self.world
-        slot = start[:, None] + torch.arange(2, device=start.device)
-        pair = torch.stack([world.token(last), world.action(action)], 1) + world.position(slot)
-        output, k, v = one_pass(world.transformer, pair, keys, values, start)
-        return (self._choose(output, noise), *world.predict(output), k, v)
-
-    def _go_on(self, token, keys, values, start, noise):
-        """One token of the frame; the next one."""
-        x = (self.world.token(token) + self.world.position(start))[:, None]
-        output, k, v = one_pass(self.world.transformer, x, keys, values, start)
-        return self._choose(output, noise), k, v
 
     @torch.no_grad()
     def imagine(
@@ -111,34 +136,42 @@ class Fast:
         Raises:
             ValueError: compiled for another batch size, or for modes instead of samples.
         """
-        self._check(len(action), mode)
-        world, row = self.world, torch.arange(len(action), device=action.device)
+        batch, world = len(action), self.world
+        self._fit(batch, mode)
         state = world.make_room(state, world.config.keep)
-        memory = [
-            state[name].transpose(0, 1).clone(memory_format=torch.contiguous_format)
-            for name in ("keys", "values")
-        ]
-        chosen, frames = action.argmax(-1), state["frames"]
-        start, per_frame = frames * world.block - 2, world.block - 1
-        noise = [None] * per_frame
+        keys = copied(state["keys"].permute(1, 0, 2, 4, 3))
+        values = copied(state["values"].transpose(0, 1))
+        row, frames = torch.arange(batch, device=action.device), state["frames"]
+        noise = [None] * world.block
         if not mode:
-            drawn = uniform((len(action), per_frame), state["keys"], generator)
-            noise = drawn.unbind(1)
-
-        def write(new, start: Int[Tensor, " B"]) -> None:
-            slot = start[:, None] + torch.arange(new[0].shape[2], device=start.device)
-            for part, value in zip(memory, new, strict=True):
-                part[:, row[:, None], :, slot] = value.permute(1, 2, 0, 3, 4)
-
-        last = state["tokens"][row, frames - 1, -1]
-        token, reward, cont, *new = self.enter(last, chosen, *memory, start, noise[0])
-        write(new, start)
-        tokens, start = [token], start + 2
-        for k in range(1, per_frame):
-            token, *new = self.go_on(token, *memory, start, noise[k])
-            write(new, start)
-            tokens.append(token)
-            start = start + 1
-        keys, values = (part.transpose(0, 1) for part in memory)
+            drawn = copied(uniform((batch, world.block - 1), keys, generator).T)
+            noise = [drawn[0], *drawn]  # of the first word's token nothing is used
+        slot, chosen = frames * world.block - 2, action.argmax(-1)
+        filled = int(slot.max())  # in the longest row
+        word, tokens = state["tokens"][row, frames - 1, -1], []
+        for k in range(world.block):  # a frame's last token, the action, all but one of the next
+            token, output, key, value = self.one_pass(
+                word, slot + k, keys[..., : filled + k], values[..., : filled + k, :], noise[k]
+            )
+            keys[:, row, :, :, slot + k] = key.transpose(0, 1)
+            values[:, row, :, slot + k] = value.transpose(0, 1)
+            if k == 1:
+                predicted = world.predict(output)
+            if k > 0:
+                tokens.append(token)
+            word = token if k > 0 else chosen + world.tokenizer.vocabulary
         after = world.append(state, chosen, torch.stack(tokens, 1))
-        return Dreamt(after | {"keys": keys, "values": values}, reward, cont)
+        memory = {"keys": keys.permute(1, 0, 2, 4, 3), "values": values.transpose(0, 1)}
+        return Dreamt(after | memory, *predicted)
+
+
+def loss(world: IRIS, batch: Step) -> Float[Tensor, ""]:
+    """That of `IRIS.loss`, without the states after the windows: what training alone needs."""
+    tokens, action = world.encode(batch.observation), batch.action.argmax(-1).roll(-1, 1)
+    outputs, _ = world.transformer(world.interleave(tokens, action)[:, :-2])
+    return world.objective(outputs, tokens, batch)[0]
+
+
+def copied(x: Tensor) -> Tensor:
+    """A copy that lies in one piece, whatever the argument's layout."""
+    return x.clone(memory_format=torch.contiguous_format)
