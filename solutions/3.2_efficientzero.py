@@ -148,8 +148,8 @@ diagram(
 # | consistency | weight 2 | the same; projector and predictor with batch norm, 1,024 wide | weight 2; batch norm, 32 (64) wide |
 # | value prefix | discounted, LSTM, starts over after 5 steps | a plain sum; LSTM of 512 | the code's; LSTM of 32 (64) |
 # | a reward in the tree | what the prefix has grown by | the same; to find the range of Q it takes off the prefix of the node visited before, which need not be the parent | what it has grown by |
-# | steps of a target | 5, fewer with age | 5 less 1 for each 30,000 steps of age, at least 1 | the same, for each 400 (10,000) |
-# | values of targets | searched anew | the network's, by a copy that follows every 200 updates | searched anew, every 20 rows (200) |
+# | steps of a target | 5, fewer with age | 5 less 1 for each 30,000 steps of age, at least 1 | the same, for each 400 (7,500) |
+# | values of targets | searched anew | the network's, by a copy that follows every 200 updates | searched anew, every 20 rows (100) |
 # | policies of targets | searched anew | the same, 99 % | searched anew, all |
 # | after the end of a game | not said | rewards stored behind it are added to the targets | they are not |
 # | range of Q | soft, at least 0.01 | the same | the same |
@@ -648,12 +648,12 @@ screen = gym.spaces.MultiBinary(minatar.SHAPE)
 larger = {"latent": 64, "units": 128, "support": 0, "value_weight": 2.0}
 breakout_sizes = lesson.pick(
     smoke={"games": 2, "steps": 24, "batch": 4, "updates": 1, "every": 24, "test": 2},
-    quick={"games": 32, "steps": 1200, "batch": 128, "updates": 1, "every": 200, "test": 64},
+    quick={"games": 32, "steps": 800, "batch": 128, "updates": 1, "every": 200, "test": 64},
 )
 BREAKOUT = {
     "game": lambda number: minatar.vector("breakout", number, minatar.LIMIT),
     "world": lambda **changes: built(larger, screen, **changes),
-    **{"rate": 2e-3, "redo": 200, "age": 10_000, "temperature": 1.0},
+    **{"rate": 2e-3, "redo": 100, "age": 7_500, "temperature": 1.0},
 } | breakout_sizes
 ARMS = {
     "everything": {},
@@ -805,7 +805,7 @@ if found:
 # ### The same in Breakout
 #
 # Does it hold in another game? MinAtar's Breakout: 400 bits instead of 35, a point for each brick,
-# 38,400 real steps an arm (32 games side by side). Values and prefixes are single numbers here,
+# 25,600 real steps an arm (32 games side by side). Values and prefixes are single numbers here,
 # through $h$ and with a squared error, as MuZero's in lesson 3.1. Breakout begins in two ways and
 # has no other chance: a player who always takes the most visited action plays two games, however
 # often one looks. So actions are drawn by their visits here, in 64 games.
@@ -841,7 +841,7 @@ if arms:
     for arm in removed:
         lost[arm] = {n: mean["everything"][n] - value for n, value in mean[arm].items()}
     dots = {arm: list(values.values()) for arm, values in lost.items()}
-    show_lost(axes[1], dots, "Breakout, 38,400 real steps, 3 seeds")
+    show_lost(axes[1], dots, "Breakout, 25,600 real steps, 3 seeds")
     plt.show()
     print(f"Seeds 1 to 3, {known['cpu seconds']} CPU seconds on {known['device']}.")
 else:
@@ -1146,7 +1146,7 @@ display(Markdown(ladder.render(table)))
 # ## What is missing
 #
 # - **Size.** Atari pictures, residual networks, 50 simulations, 120,000 updates of 256 windows on four
-#   GPUs. Here games of 35 and 400 bits, 16 simulations, and 1,200 to 1,700 updates of 64 or 128.
+#   GPUs. Here games of 35 and 400 bits, 16 simulations, and 800 to 1,700 updates of 64 or 128.
 # - **Priorities, augmentation, a slow copy for the targets**: all in the official code, and not here.
 # - **Chance.** When the next ball appears, no deterministic model can know where (lesson 3.1).
 #
