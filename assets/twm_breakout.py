@@ -31,21 +31,21 @@ TSSM = transdreamer.Config(
     **{"stoch": 16, "classes": 16, "width": 128, "blocks": 2, "heads": 4, "context": 10},
     **{"hidden": 128, "units": 256, "layers": 1, "kl_scale": 0.5, "discount": 0.99},
 )
-WORLDS = {
-    "twm": ("TWM (4.2)", twm.TWM, TWM, 9),
-    "tssm": ("TransDreamer (4.2)", transdreamer.TransDreamer, TSSM, 10),
+WORLDS = {  # name, class, sizes, rows of a window, updates
+    "twm": ("TWM (4.2)", twm.TWM, TWM, 9, 8_000),
+    "tssm": ("TransDreamer (4.2)", transdreamer.TransDreamer, TSSM, 10, 4_000),
 }
-UPDATES, BATCH, RATE, SEED = 4_000, 48, 2e-3, 0
+BATCH, RATE, SEED = 48, 2e-3, 0
 
 
 def main(name: str) -> None:
-    title, kind, config, length = WORLDS[name]
+    title, kind, config, length, updates = WORLDS[name]
     path = Path(__file__).with_name(f"4.2_{name}_breakout.safetensors")
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
     generator, data = torch.Generator(DEVICE).manual_seed(SEED), minatar.load("breakout")
     world = kind(MultiBinary(minatar.SHAPE), Discrete(3), config).to(DEVICE)
-    about = dataclasses.asdict(config) | {"updates": UPDATES, "batch": BATCH, "length": length}
+    about = dataclasses.asdict(config) | {"updates": updates, "batch": BATCH, "length": length}
     seconds = learn(
         lambda batch: world.loss(batch, generator)[:2],
         {"world": world},
@@ -53,10 +53,10 @@ def main(name: str) -> None:
         Step(*(part.to(DEVICE) for part in data.train)),
         generator,
         store.Run(RUNS, f"breakout_{name}", about),
-        **{"updates": UPDATES, "batch": BATCH, "length": length, "clip": 100.0},
+        **{"updates": updates, "batch": BATCH, "length": length, "clip": 100.0},
     )
     facts = {"command": f"python -m assets.twm_breakout {name}", "seconds": round(seconds)}
-    facts |= {"seed": SEED, "world": title, "updates": UPDATES, "batch": BATCH}
+    facts |= {"seed": SEED, "world": title, "updates": updates, "batch": BATCH}
     keep(world, config, path, title, data, **facts)
 
 

@@ -39,6 +39,7 @@ PROFILE = None  # smoke, quick or full; None: the environment variable WM_PROFIL
 import math
 import time
 from dataclasses import replace
+from itertools import islice
 
 import matplotlib.pyplot as plt
 import torch
@@ -48,6 +49,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from utils.agents import ppo
 from utils.course import store
 from utils.course.check import check, hint, mine
 from utils.course.exercise import ROOT
@@ -60,8 +62,10 @@ from utils.evaluate import breakout, ladder
 from utils.evaluate.breakout import draw_breakout
 from utils.evaluate.playing import DreamGame
 from utils.nn.context import age
+from utils.nn.mlp import mlp
+from utils.nn.random import bernoulli
 from utils.nn.sinusoids import sinusoids
-from utils.world import State, Step, rollout, where
+from utils.world import State, Step, interact, rollout, stream, take, where
 from utils.worlds import transdreamer, transformer_xl, twm
 from utils.worlds.dreamer_v2 import Categoricals, DreamerV2
 from utils.worlds.dreamer_v2 import Config as RecurrentConfig
@@ -247,16 +251,17 @@ for name, world in contestants.items():
 def answered(name):
     """The share of questions that a contestant answers at each gap."""
     ask = torch.Generator().manual_seed(0)
-    return [questions.recall(contestants[name], gap, ask) for gap in GAPS]
+    return [questions.recall(contestants[name], gap, ask, asked_of) for gap in GAPS]
 
 
-GAPS, updates, early = (8, 32, 64), *lesson.pick(smoke=(2, 1), quick=(500, 200))
+GAPS = lesson.pick(smoke=(1, 2, 3), quick=(8, 32, 64))
+updates, early, asked_of = lesson.pick(smoke=(1, 1, 4), quick=(500, 200, 256))
 recalled, luck = {}, torch.Generator().manual_seed(seed)
 optimisers = {
     name: torch.optim.Adam(world.parameters(), 3e-3, eps=1e-5, fused=True)
     for name, world in contestants.items()
 }
-with LivePlot("update", unpaid=list(contestants)) as plot:
+with LivePlot("update", **{"loss of the reward": list(contestants)}) as plot:
     for update in progress(range(updates), "questions"):
         batch, unpaid = questions.questions(16, luck), {}
         for name, world in contestants.items():
@@ -272,16 +277,16 @@ for name, shares in recalled.items():
     print(f"{name}: {', '.join(f'{share:.0%}' for share in shares)} at gaps of {GAPS}")
 
 # %% [markdown]
-# The curves are the loss of the reward: how far what each foretells is from what is paid. A world that
-# says 0 to every question pays 2.25.
+# The curves say how far what each foretells is from what is paid. A world that says 0 to every question
+# has a loss of 2.25.
 
 # %%
 _, ax = plt.subplots(figsize=(6.4, 2.4))
 for number, (name, shares) in enumerate(recalled.items()):
-    bars = ax.bar([g + 0.28 * number - 0.28 for g in range(3)], shares, width=0.26, label=name)
-    ax.bar_label(bars, fmt="{:.0%}")
+    place = [g + 0.28 * number - 0.28 for g in range(3)]
+    ax.bar_label(ax.bar(place, [100 * s for s in shares], width=0.26, label=name), fmt="%.0f")
 ax.set_xticks(range(3), [f"gap {gap}" for gap in GAPS])
-ax.set(ylabel="questions answered", ylim=(0, 1.15))
+ax.set(ylabel="questions answered, %", ylim=(0, 115))
 ax.legend(bbox_to_anchor=(1, 1))
 plt.show()
 
@@ -302,8 +307,10 @@ for how in ("equal time", "equal updates"):
 # the TSSM learned a gap of 32 in 550 updates and the RSSM did not in 500, but at 64 neither did in 600
 # (one seed each).
 #
-# (The number of updates was chosen after seeds 0 and 7 had been seen with 350: too few for the TSSM of
-# seed 0, 87 % at gap 64. The bounds were not.)
+# What was set when: the number of updates was chosen after seeds 0 and 7 had been seen with 350, too few
+# for the TSSM of seed 0 (87 % at gap 64). The bounds of the TSSM's claims and of *equal updates* were set
+# before anything was run. The claim at *equal time* was added after two seeds had been seen: by then it
+# was known that the RSSM learns late. It describes what was found, and forecast nothing.
 #
 # An update of the RSSM takes longer, because its 65 rows are computed one after the other, and so are
 # their gradients. The two take turns, step by step, so that the load of the machine cancels:
@@ -426,8 +433,9 @@ diagram(
 # | rewards | tanh | as they are |
 # | an episode's last frame | never stored: nothing is learned of it | a row like others |
 # | continuation learns | 0.99 or 0 | 1 or 0 |
-# | dreams start | from two frames | from all that the state keeps |
-# | dreams end | once the product of predicted discounts is below 0.1; that row starts over from another frame | as each dream's policy wants |
+# | dreams start | from two frames, anywhere | from all that the state keeps; the agent's from openings |
+# | dreams end | once the product of predicted discounts is below 0.1; that row starts over from another frame | by the toss of a coin with the predicted chance |
+# | actor, critic | REINFORCE, λ-returns, thresholded entropy, dreams of 15 steps | PPO, 25 steps |
 # | policy's temperature | divides twice | not used |
 # | learning rate | 1e-4, each model its own Adam | 2e-3, one Adam: they share no gradient |
 # | before the loop | 5,000 random steps, and 50 million rows of pre-training: 0.6 of them for the codes, 0.3 for the dynamics; for actor and critic the code takes 1 - 0.6 + 0.3 = 0.7 where the rest is 0.1 | none |
@@ -651,7 +659,7 @@ def openness(world):
     return 1 - missing_entropy(logits.unflatten(-1, world.latent.shape), 1.0).item()
 
 
-arms, moments = {}, lesson.pick(smoke=2, quick=120)
+arms, moments = {}, lesson.pick(smoke=2, quick=80)
 for name, (kind, scale, lift) in {
     "as TWM": (TWM, 0.01, 5.0),
     "H(p, q), weight 1": (TWM, 1.0, 5.0),
@@ -738,7 +746,8 @@ Visits = check("4.2.9")
 # as many as in the paper's runs.
 
 # %%
-luck, capacity, draws = torch.Generator().manual_seed(seed), 2500, 2500
+luck, capacity = torch.Generator().manual_seed(seed), 2500
+draws = lesson.pick(smoke=50, quick=2500)
 spread = {}
 for name, temperature in (("uniform", math.inf), ("balanced", 20.0)):
     memory = Visits(capacity, temperature)
@@ -805,6 +814,64 @@ print(
 TWM.outcome = check("4.2.10")
 
 # %% [markdown]
+# ### What the first door costs
+#
+# Two small heads, with your loss. Each is shown a frame and the move that follows, and says whether the
+# game goes on. One learns from windows cut anywhere, the other from windows inside an episode: the same
+# recordings, 600 times 64 windows each. Then both are asked about every step of the test recordings.
+# *Precision* is the share of announced ends that come; *recall* the share of ends that were announced.
+#
+# **Predict before you run**: which of the two numbers will suffer, and how much?
+
+
+# %%
+def before(rows: Step) -> Float[Tensor, "B T-1 403"]:
+    """What an end is foretold from: each frame, and the next move."""
+    return torch.cat([rows.observation[:, :-1].flatten(2).float(), rows.action[:, 1:]], -1)
+
+
+exam = Step(*(part[None] for part in recorded.test))
+counts = ~exam.first[:, 1:]
+ends = exam.terminated[:, 1:][counts]
+recall = {}
+for name in ("anywhere", "inside an episode"):
+    torch.manual_seed(seed)
+    head, luck = mlp(403, 64, 1, 1), torch.Generator().manual_seed(seed)
+    adam = torch.optim.Adam(head.parameters(), 1e-3, fused=True)
+    for _ in progress(range(lesson.pick(smoke=2, quick=600)), f"windows cut {name}"):
+        drawn = sample_windows(recorded.train, 128, length, luck)
+        fits = ~drawn.first[:, 1:].any(1) | (name == "anywhere")
+        batch = Step(*(part[fits][:64] for part in drawn))
+        goes_on = head(before(batch)).squeeze(-1)
+        said = Prediction(None, batch.reward[:, 1:], goes_on)  # no codes, and rewards as they are
+        climb(adam, storyteller.outcome(said, batch)["continuation"], head)
+    with torch.no_grad():
+        announced = head(before(exam)).squeeze(-1)[counts] < 0
+    right = (announced & ends).sum().item()
+    recall[name] = right / ends.sum().item()
+    precision = f"{right / announced.sum().item():.2f}" if announced.any() else "of nothing"
+    print(
+        f"windows {name}: {announced.sum()} ends announced, {right} right, of {ends.sum()} in all"
+    )
+    print(f"    precision {precision}, recall {recall[name]:.2f}")
+
+# %%
+claim(
+    "ends found after windows inside episodes, as a share of those found after windows anywhere",
+    [recall["inside an episode"]],
+    "<=",
+    0.5,
+    relative_to=[recall["anywhere"]],
+)
+
+# %% [markdown]
+# Recall. In windows inside an episode an end is ten times rarer, so the head hardly ever dares to
+# announce one. In the dreams of such a world balls pass the paddle and the game goes on; an agent would
+# learn there that missing is free. Training longer mends it slowly: after 1,800 updates instead of 600
+# the second head found 62 % of the ends, the first 95 %, each with a precision of 0.99. (That run had
+# seed 100, which is none of the evidence's. The bound, 0.5, was set after it: at 600 updates its recalls
+# were 0.88 and 0.01.)
+#
 # ## Acting
 #
 # To act, TWM encodes the frame and asks the policy. What was seen is written down for later dreams,
@@ -876,21 +943,22 @@ claim(
 #
 # Breakout takes longer than two minutes. This run trains TWM for a moment, to show that the code is the
 # same; then both worlds are loaded as the same code made them (`python -m assets.twm_breakout twm` and
-# `tssm`, cards beside the files). *New* are test frames that training never showed.
+# `tssm`). The table is from their cards, on 512 windows; the ball is measured here again, on fewer. *New*
+# are test frames that training never showed.
 
 # %%
 luck, cells = torch.Generator().manual_seed(seed), MultiBinary(minatar.SHAPE)
 worlds, cards = {}, {}
 for name in ("twm", "tssm"):
     checkpoint = ROOT / f"assets/4.2_{name}_breakout.safetensors"
-    stored, cards[name] = store.load(checkpoint), store.card(checkpoint)
+    stored, card = store.load(checkpoint), store.card(checkpoint)
     torch.manual_seed(seed)
     if name == "twm":
         config = twm.Config(**stored["config"])
         world = TWM(cells, Discrete(3), config, attention=RelativeAttention)
         adam = torch.optim.Adam(world.parameters(), 2e-3, eps=1e-5, fused=True)
         with LivePlot("update", nats=["reconstruction", "latent"], log=("nats",)) as plot:
-            for update in range(lesson.pick(smoke=2, quick=40)):
+            for update in range(lesson.pick(smoke=2, quick=20)):
                 batch = sample_windows(recorded.train, 48, 9, luck)
                 loss, metrics, _ = world.loss(batch, luck)
                 climb(adam, loss, world)
@@ -898,17 +966,36 @@ for name in ("twm", "tssm"):
     else:
         world = TransDreamer(cells, Discrete(3), transdreamer.Config(**stored["config"]), tssm=TSSM)
     world.load_state_dict({key: value.float() for key, value in stored["weights"].items()})
-    worlds[cards[name]["world"]] = world
+    worlds[card["world"]], cards[card["world"]] = world, card
 
 # %%
-test = breakout.windows(recorded, lesson.pick(smoke=8, quick=64, full=512, evidence=8))
-how = {"context": breakout.CONTEXT, "ground": breakout.BREAKOUT, "subsets": test.subsets}
-worlds["persistence"] = ladder.Persistence(world.spec)
-table = [
-    ladder.measure(w, test.steps, name=name, **how)
-    for name, w in progress(worlds.items(), "ladder")
-]
-display(Markdown(ladder.render(ladder.relative_cost(table, "TransDreamer (4.2)"))))
+test = breakout.windows(recorded, lesson.pick(smoke=4, quick=64))
+steps, context = test.steps, breakout.CONTEXT
+inside = ladder.counted(steps, context)
+
+
+@torch.no_grad()
+def ball_ahead(world, horizon=15):
+    """Share of wrong balls after each of some steps, by mode."""
+    state = ladder.filtered(world, steps, context)
+    going = ladder.ahead(world, state, steps.action[:, context : context + horizon]).state
+    wrong = breakout.wrong_ball(going, steps.observation[:, context : context + horizon].float())
+    return {k: wrong[inside[:, k - 1], k - 1].mean().item() for k in (1, 5, 15)}
+
+
+player, table = worlds["TWM (4.2)"], []
+for name, world in worlds.items():
+    told = cards[name]["claims"]
+    found = [
+        f"{k} ahead {v:.2f}, {told[f'wrong ball@{k}']:.2f}" for k, v in ball_ahead(world).items()
+    ]
+    print(f"{name}, wrong ball here and on the card: {'; '.join(found)}")
+    table.append({"name": name, "ground": breakout.BREAKOUT.name} | told)
+still = ladder.Persistence(player.spec)
+how = {"name": "persistence", "subsets": test.subsets}
+table.append(ladder.measure(still, steps, context, breakout.BREAKOUT, **how))
+del table[-1]["seconds"], table[-1]["parameters"]
+display(Markdown(ladder.render(table)))
 
 # %% [markdown]
 # On all 512 windows (the cards) the ball is right after 1, 5 and 15 steps in 76, 53 and 34 % with TWM, in
@@ -925,15 +1012,15 @@ display(Markdown(ladder.render(ladder.relative_cost(table, "TransDreamer (4.2)")
 
 # %%
 chosen = 3
-clip = Step(*(part[chosen : chosen + 1, :25] for part in test.steps))
+clip = Step(*(part[chosen : chosen + 1, :25] for part in steps))
 films = {"truth": draw_breakout(clip.observation[0])}
 for name in ("TWM (4.2)", "TransDreamer (4.2)"):
     with torch.no_grad():
-        state = ladder.filtered(worlds[name], clip, breakout.CONTEXT)
-        going = ladder.ahead(worlds[name], state, clip.action[:, breakout.CONTEXT :]).state[0]
-    dream = torch.cat([clip.observation[0, : breakout.CONTEXT].float(), going])
+        state = ladder.filtered(worlds[name], clip, context)
+        going = ladder.ahead(worlds[name], state, clip.action[:, context:]).state[0]
+    dream = torch.cat([clip.observation[0, :context].float(), going])
     films[name.split(" ")[0]] = draw_breakout(dream)
-film_strip(films, times=[0, 2, 4, 5, 7, 9, 12, 15, 19, 24], start=breakout.CONTEXT)
+film_strip(films, times=[0, 2, 4, 5, 7, 9, 12, 15, 19, 24], start=context)
 plt.show()
 
 # %% [markdown]
@@ -942,10 +1029,130 @@ plt.show()
 # Breakout as TWM dreams it. Arrows move the paddle; the dream says itself when the ball is lost.
 
 # %%
-player = worlds["TWM (4.2)"]
-starts = ladder.filtered(player, Step(*(part[:64] for part in test.steps)), breakout.CONTEXT)
+starts = ladder.filtered(player, steps, context)
 game = DreamGame(player, starts, draw_breakout, limit=100)
 play(game.step, {"ArrowLeft": 1, "ArrowRight": 2}, idle=0, fps=6, text="Breakout, dreamt by TWM")
+
+# %% [markdown]
+# ## An agent that has only dreamt
+#
+# What TWM is for. An actor and a critic that see the code $z$ and nothing else learn in its dreams: 64
+# side by side, each from the first three frames of a recorded game, 25 steps long, and each word read
+# once (`dream`). The learner is PPO, the control of lesson 2.4, as in lesson 4.1. A dream goes on behind
+# the end of its game, as the transformer does not know better; what stands there is no one's doing and is
+# marked `first`.
+#
+# Then it acts in the real game: `observe` makes a code of the frame, the actor chooses, and a hook
+# counts whether the transformer was called.
+#
+# **Predict before you run**: the ball is right in every second dream after five steps. Is that enough to
+# learn to catch it?
+
+# %%
+sizes = lesson.pick(
+    smoke={"rounds": 1, "games": 2},
+    quick={"rounds": 20, "games": 64},
+    evidence={"rounds": 60, "games": 64},
+    full={"rounds": 100, "games": 64},
+)
+DREAMS, HORIZON = 64, 25
+learning = ppo.Config(units=128, gamma=0.97, lam=0.9, rate=2e-3)
+luck = torch.Generator().manual_seed(seed)
+
+openings = recorded.train.first.nonzero()[:, 0]
+openings = openings[openings < len(recorded.train.first) - 3]
+opened = Step(*(part[openings[:, None] + torch.arange(3)] for part in recorded.train))
+whole_ones = ~opened.first[:, 1:].any(1) & ~opened.terminated[:, -1]
+opened = Step(*(part[whole_ones][: lesson.pick(smoke=20, quick=2000)] for part in opened))
+with torch.no_grad():
+    bank = ladder.filtered(player, opened, 3)
+
+
+def sighted(policy):
+    """The policy of an agent that sees the code as its observation."""
+    return lambda state, generator: policy({"observation": player.features(state)}, generator)
+
+
+@torch.no_grad()
+def dreamt(policy):
+    """A stretch of dreams `[64, 26, ...]`, in rows as a real game would give them."""
+    start = take(bank, torch.randint(len(bank["stoch"]), (DREAMS,), generator=luck))
+    going = player.dream(start, sighted(policy), HORIZON, luck)
+    seen = torch.cat([player.features(start)[:, None], player.features(going.state)], 1)
+    ended = F.pad(~bernoulli(going.cont, luck), (1, 0))
+    first = ended.cumsum(1).roll(1, 1) > 0  # what stands behind an end
+    first[:, 0] = True
+    action, reward = F.pad(going.action, (0, 0, 1, 0)), F.pad(going.reward, (1, 0))
+    return Step(seen, action * ~first[..., None], reward * ~first, first, ended & ~first)
+
+
+torch.manual_seed(seed)
+sleeper = ppo.PPO(MultiBinary(player.size), Discrete(3), learning)
+with LivePlot("round", paid=["dreamt reward a game"]) as plot:
+    for turn in progress(range(sizes["rounds"]), "PPO in dreams"):
+        stretch = dreamt(sleeper.policy())
+        sleeper.learn(stretch, luck)
+        plot.add(turn, **{"dreamt reward a game": stretch.reward.sum(1).mean()})
+
+# %% [markdown]
+# Three to compare with, in the real game: random moves; the same PPO on real frames, with games cut after
+# 25 steps as the dreams are; and the same PPO in whole games. Both have as many real frames as the
+# sleeper had dreamt ones. The sleeper has none, but for the 45,000 recorded ones that made the world.
+
+
+# %%
+def awake(limit):
+    """The policy of PPO that learns in the real game."""
+    torch.manual_seed(seed)
+    agent, games = ppo.PPO(cells, Discrete(3), learning), minatar.vector("breakout", DREAMS, limit)
+    source = stream(games, still, agent.policy(), seed=seed, generator=luck)
+    held = [next(source)[0]]
+    for _ in progress(range(sizes["rounds"]), "PPO in the game"):
+        held = [held[-1], *(row for row, _ in islice(source, HORIZON))]
+        agent.learn(Step(*(torch.stack(part, 1) for part in zip(*held, strict=True))), luck)
+    return agent.policy()
+
+
+def at_random(state, generator):
+    """Any action."""
+    return F.one_hot(torch.randint(3, (sizes["games"],), generator=generator), 3).float()
+
+
+players = {
+    "random moves": (still, at_random),
+    "PPO in dreams": (player, sighted(sleeper.policy())),
+    "PPO in real games, cut": (still, awake(HORIZON)),
+    "PPO in real games, whole": (still, awake(minatar.LIMIT)),
+}
+returns, asked = {}, []
+hooks = [
+    layer.register_forward_hook(lambda *_: asked.append(1)) for layer in player.transformer.layers
+]
+for name, (sees, policy) in players.items():
+    games = minatar.vector("breakout", sizes["games"], minatar.LIMIT)
+    judging = {"seed": 1000 + seed, "generator": torch.Generator().manual_seed(seed)}
+    returns[name] = interact(games, sees, policy, episodes=1, **judging).returns.mean().item()
+for hook in hooks:
+    hook.remove()
+_, ax = plt.subplots(figsize=(5.5, 1.8))
+ax.bar_label(ax.barh(list(returns), list(returns.values())), fmt=" %.2f")
+ax.set(xlabel="return of a real game", xlim=(0, 1.2 * max(returns.values())))
+ax.invert_yaxis()
+plt.show()
+spent = DREAMS * HORIZON * sizes["rounds"]
+print(f"{spent:,} frames each; calls of the transformer's layers while playing: {len(asked)}")
+
+# %%
+if lesson.profile != "quick":  # whose 20 rounds are a third of what is claimed of
+    slept, many = [returns["PPO in dreams"]], "as a share of PPO's after as many real frames"
+    for other, op, bound, what in (
+        ("random moves", ">=", 3, "as a multiple of random moves'"),
+        ("PPO in real games, cut", ">=", 0.8, f"{many}, in games cut as dreams are"),
+        ("PPO in real games, whole", "<=", 0.8, f"{many}, in whole games"),
+    ):
+        name = f"Breakout: return of an agent from TWM's dreams, {what}"
+        claim(name, slept, op, bound, relative_to=[returns[other]])
+    claim("acting: calls of TWM's transformer in whole games", [len(asked)], "<=", 0)
 
 # %% [markdown]
 # ### What did not hold
@@ -963,8 +1170,9 @@ play(game.step, {"ArrowLeft": 1, "ArrowRight": 2}, idle=0, fps=6, text="Breakout
 # - **The size.** TWM learned 26 games of Atari from 100,000 steps each; its mean human-normalised score
 #   is 0.956 and its median 0.505, computed from the scores in its repository. TransDreamer was tried on
 #   Atari, DeepMind Control, and tasks of its own that ask for long memory.
-# - **The agent.** Nothing is trained to act here. DreamerV2's actor and critic (lesson 2.3) fit
-#   TransDreamer as they are; TWM trains its own on z with the entropy you wrote, from dreams of 15 steps.
+# - **The loop.** Here the frames are those of two fixed players. TWM collects with its agent, and its
+#   world learns what the agent comes to see. Its actor learns by REINFORCE, with the entropy you wrote.
+# - **An agent for TransDreamer.** DreamerV2's actor and critic (lesson 2.3) fit it as they are.
 # - **A gate and a memory that slides.** TransDreamer's code has gated layers as an option; keys and
 #   values are not kept while acting.
 #
