@@ -20,18 +20,25 @@ import json
 import os
 import sys
 import types
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from tests.fixtures.make_diamond import bare
 from tests.worlds.test_diamond import ours as our_name
+from utils.course import store
 from utils.course.bench import race
+from utils.course.exercise import ROOT
 from utils.course.readme import record
-from utils.worlds.diamond import quantise, truncate
+from utils.data import atari
+from utils.data.sequences import sample_windows
+from utils.evaluate import atari_film, ladder
+from utils.worlds.diamond import DIAMOND, Config, truncate
 from utils.worlds.diamond_bench import ACTIONS, BATCH, CONFIG, Work
+from utils.worlds.diamond_fast import fast
 
-ROUNDS = 7
+ROUNDS = 5
 
 
 class Official:
@@ -84,36 +91,73 @@ def agree(ours: Work, theirs: Official) -> float:
     """Share of the pixels that are the same from the same noise; asserts that nearly all are."""
     noise = torch.randn(ours.following.shape, generator=torch.manual_seed(1))
     torch.manual_seed(1)
-    official = theirs.sample()
-    ours.world.unit_start, ours.world.quantised = True, truncate
+    official, world = theirs.sample(), fast(ours.world)
+    world.unit_start, world.quantised = True, truncate
     with torch.no_grad():
-        frame = ours.world.sample(ours.frames, ours.actions, noise)
-    ours.world.unit_start, ours.world.quantised = False, quantise
+        frame = world.sample(ours.frames, ours.actions, noise)
     same = ((frame - official).abs() < 1e-4).double().mean().item()
     assert same > 0.99, f"only {same:.3f} of the pixels are the same"
     return same
 
 
-def main(path: str) -> None:
+def moved() -> dict[str, float]:
+    """By how many of the 255 levels bfloat16 moves a frame of a trained world, from one noise."""
+    checkpoint = ROOT / "assets/4.3_atari.safetensors"
+    stored, frames = store.load(checkpoint), []
+    world = DIAMOND(atari.OBSERVATION, atari.ACTION, Config(**stored["config"]))
+    world.load_state_dict(stored["weights"])
+    _, seen = atari_film.record(1000, seed=1)
+    state = ladder.filtered(world, sample_windows(seen, 32, 5, torch.manual_seed(0)), 5)
+    for low in (False, True):
+        luck = torch.Generator().manual_seed(0)
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=low):
+            after = fast(world).imagine(state, torch.eye(4).repeat(8, 1), generator=luck)
+        frames.append(world.decode(after.state))
+    away = (frames[0] - frames[1]).abs()
+    return {
+        "mean": round(away.mean().item(), 3),
+        "pixels by more than 2": round((away > 2.5).double().mean().item(), 5),
+    }
+
+
+def duel(what: str, how: str, ours: Callable, theirs: Callable, **facts: object) -> None:
+    """Races one work on one thread and on two, prints and keeps what was found."""
+    made = dict(facts)
+    for threads in (1, 2):
+        found = race({"ours": ours, "theirs": theirs}, ROUNDS, threads)
+        print(json.dumps({"duel": "diamond", "work": f"{what}, {how}"} | found), flush=True)
+        made[f"theirs / ours, {threads} threads"] = found["theirs / ours"]
+        made[f"our seconds, {threads} threads"] = found["ours seconds"]
+    made |= {"rounds": ROUNDS, "CPU cores": os.cpu_count(), "batch": BATCH}
+    record("speeds", f"diamond, against eloialonso, {what}, {how}", made)
+
+
+def in_bfloat16(call: Callable) -> Callable:
+    def low() -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            call()
+
+    return low
+
+
+def main(path: str, *ways: str) -> None:
     torch.set_num_threads(1)
-    works = {how: Work(how == "compiled") for how in ("eager", "compiled")}
-    peers = {how: Official(path, work, how == "compiled") for how, work in works.items()}
-    assert works["eager"].parameters == peers["eager"].parameters
-    same = agree(works["eager"], peers["eager"])
-    print(json.dumps({"duel": "diamond", "pixels that are the same": round(same, 5)}), flush=True)
-    for what in ("train", "sample"):
-        for how in works:
-            made = {"parameters": works["eager"].parameters}
-            for threads in (1, 2):
-                pair = {"ours": getattr(works[how], what), "theirs": getattr(peers[how], what)}
-                found = race(pair, ROUNDS, threads)
-                print(json.dumps({"duel": "diamond", "work": f"{what}, {how}"} | found), flush=True)
-                ratio = f"theirs / ours, {threads} threads"
-                made |= {ratio: found["theirs / ours"]}
-                made |= {f"our seconds, {threads} threads": found["ours seconds"]}
-            made |= {"rounds": ROUNDS, "CPU cores": os.cpu_count(), "batch": BATCH}
-            record("speeds", f"diamond, against eloialonso, {what}, {how}", made)
+    for how in ways or ("eager", "compiled"):
+        work = Work(how == "compiled")
+        with torch.no_grad():  # layers that start at zero would hide what goes into them
+            for parameter in work.denoiser.parameters():
+                parameter.add_(0.02 * torch.randn_like(parameter))
+        peer = Official(path, work, how == "compiled")
+        assert work.parameters == peer.parameters
+        if how == "eager":
+            same = agree(work, peer)
+            print(json.dumps({"duel": "diamond", "pixels that are the same": round(same, 5)}))
+            levels = moved()
+            duel("sample", "ours in bfloat16", in_bfloat16(work.sample), peer.sample, levels=levels)
+        for what in ("train", "sample"):
+            ours, theirs = (getattr(each, what) for each in (work, peer))
+            duel(what, how, ours, theirs, parameters=work.parameters)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

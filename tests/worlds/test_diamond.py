@@ -207,4 +207,4 @@ def test_the_bench_trains_and_samples():
     assert any(
         not torch.equal(a, b) for a, b in zip(before, work.denoiser.parameters(), strict=True)
     )
-    assert work.sample().shape == (2, 3, 16, 16)
+    assert work.sample().shape == work.sample_clearly().shape == (2, 3, 16, 16)

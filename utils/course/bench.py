@@ -86,7 +86,7 @@ def tssm() -> dict:
 
 
 def diamond() -> dict:
-    """DIAMOND's denoiser at 64 x 64: train step and sampled frames, compiled and eager."""
+    """DIAMOND's denoiser at 64 x 64: train step, and frames by its clear and its fast network."""
     from utils.worlds.diamond_bench import bench
 
     return bench(race)
