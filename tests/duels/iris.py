@@ -28,7 +28,7 @@ import torch
 from torch import nn
 
 from utils.course.bench import race
-from utils.worlds import iris_bench
+from utils.worlds import iris_bench, iris_compiled
 from utils.worlds.iris_bench import ACTIONS, BATCH, FRAMES, TOKENS, VOCABULARY
 
 
@@ -139,6 +139,26 @@ class Duel:
         sizes = [sum(p.numel() for p in system.parameters()) for system in (ours, theirs)]
         return {"parameters": sizes, "logits apart by": apart}
 
+    def dreams(self) -> dict:
+        """Compiled dreams beside those of the clear form, over a whole window: how many frames have
+        another token, and how far keys and values of the others are apart."""
+        ours = iris_bench.world()
+        fast, state = iris_compiled.Fast(ours), iris_bench.first_frame(ours)
+        differ, apart = 0, 0.0
+        for t in range(FRAMES - 1):
+            action = torch.eye(ACTIONS)[torch.randint(ACTIONS, (BATCH,))]
+            made = [
+                system.imagine(state, action, generator=torch.Generator().manual_seed(t)).state
+                for system in (ours, fast)
+            ]
+            wrong = (made[0]["tokens"] != made[1]["tokens"]).any(-1).any(-1)
+            differ += int(wrong.sum())
+            for name in ("keys", "values"):
+                gap = (made[0][name] - made[1][name])[~wrong].abs()
+                apart = max(apart, gap.max().item())
+            state = made[0]
+        return {"frames": BATCH * (FRAMES - 1), "that differ": differ, "memory apart by": apart}
+
     def train(self, dropout: float, rounds: int) -> dict:
         theirs = self.theirs(dropout).train()
         optimiser = self.optimiser(theirs, 1e-4, 0.01)
@@ -182,6 +202,7 @@ def main(folder: str) -> None:
     duel = Duel(folder)
     said = {
         "same weights": duel.agreement,
+        "compiled and clear": duel.dreams,
         "train step, no dropout": lambda: duel.train(0.0, 15),
         "train step, its dropout of 0.1": lambda: duel.train(0.1, 15),
         "imagine 19 frames, 4 streams": lambda: duel.imagine(8),

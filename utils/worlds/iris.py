@@ -145,8 +145,9 @@ class IRIS(nn.Module):
 
         Each is a mean over the frames that lie in the episode of their window's first row.
         """
-        nats = F.cross_entropy(self.logits(outputs).movedim(-1, 1), tokens[:, 1:], reduction="none")
-        weight = torch.where(tokens[:, 1:] == tokens[:, :-1], 1.0, self.config.changed)
+        logits, target = self.logits(outputs).flatten(0, -2), tokens[:, 1:]
+        nats = F.cross_entropy(logits, target.flatten(), reduction="none").view(target.shape)
+        weight = torch.where(target == tokens[:, :-1], 1.0, self.config.changed)
         at_action = outputs[:, self.block - 1 :: self.block]
         sign = batch.reward[:, 1:].sign().long() + 1
         reward = F.cross_entropy(self.to_reward(at_action).mT, sign, reduction="none")

@@ -14,7 +14,7 @@ from gymnasium.spaces import Discrete, MultiBinary
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from utils.world import Step
+from utils.world import State, Step
 from utils.worlds import iris_compiled
 from utils.worlds.iris import IRIS, Config
 
@@ -71,19 +71,25 @@ def train(compiled: bool = True) -> Calls:
     return calls
 
 
+@torch.no_grad()
+def first_frame(ours: IRIS) -> State:
+    """States after one frame, of random tokens."""
+    frame = torch.randint(VOCABULARY, (BATCH, 1, TOKENS))
+    nothing, one = torch.zeros(BATCH, 1, dtype=torch.long), torch.ones(BATCH, dtype=torch.long)
+    return ours.read(frame, nothing, one)
+
+
 def imagine(frames: int = FRAMES - 1, compiled: bool = True) -> Calls:
     """19 frames for each of 4 streams, from one frame each: the window is full at the end."""
 
     def made(compiled: bool) -> Callable[[], None]:
         ours = world()
-        frame = torch.randint(VOCABULARY, (BATCH, 1, TOKENS))
         action = one_hot(torch.randint(ACTIONS, (BATCH,)), ACTIONS).float()
-        nothing, one = torch.zeros(BATCH, 1, dtype=torch.long), torch.ones(BATCH, dtype=torch.long)
         step = iris_compiled.Fast(ours).imagine if compiled else ours.imagine
 
         @torch.no_grad()
         def run() -> None:
-            state = ours.read(frame, nothing, one)
+            state = first_frame(ours)
             for _ in range(frames):
                 state = step(state, action).state
 
