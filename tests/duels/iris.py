@@ -25,11 +25,19 @@ import types
 from pathlib import Path
 
 import torch
+from gymnasium.spaces import Discrete, MultiBinary
 from torch import nn
 
+from utils.course import store
 from utils.course.bench import race
+from utils.course.exercise import ROOT
+from utils.course.readme import record
+from utils.data import minatar
+from utils.data.sequences import sample_windows
 from utils.worlds import iris_bench, iris_compiled
+from utils.worlds.iris import IRIS, Config
 from utils.worlds.iris_bench import ACTIONS, BATCH, FRAMES, TOKENS, VOCABULARY
+from utils.worlds.iris_tokenizer import Patches
 
 
 def peer(folder: str):
@@ -177,7 +185,7 @@ class Duel:
             nn.utils.clip_grad_norm_(theirs.parameters(), 10.0)
             optimiser.step()
 
-        return race(iris_bench.train() | {"theirs": step}, rounds)
+        return compared(race(iris_bench.train() | {"theirs": step}, rounds))
 
     def imagine(self, rounds: int) -> dict:
         tokens = torch.randint(VOCABULARY, (BATCH, TOKENS))
@@ -189,11 +197,42 @@ class Duel:
             for _ in range(FRAMES - 1):
                 env.step(action)
 
-        made = race(iris_bench.imagine() | {"theirs": run}, rounds)
+        made = compared(race(iris_bench.imagine() | {"theirs": run}, rounds))
         frames = BATCH * (FRAMES - 1)
         names = [name.removesuffix(" seconds") for name in made if name.endswith("seconds")]
         speed = {f"{n}, frames a second": round(frames / made[f"{n} seconds"]) for n in names}
         return made | speed
+
+
+def compared(made: dict) -> dict:
+    """With the peer's median time as a multiple of that of each of ours."""
+    times = {key.removesuffix(" seconds"): made[key] for key in made if key.endswith(" seconds")}
+    theirs = times.pop("theirs")
+    return made | {f"theirs / {name}": round(theirs / own, 2) for name, own in times.items()}
+
+
+def moved() -> dict[str, float]:
+    """What bfloat16 does to the logits of the trained world of lesson 4.1, on test windows."""
+    stored, data = store.load(ROOT / "assets/4.1_breakout.safetensors"), minatar.load("breakout")
+    config = Config(**stored["config"])
+    tokens = Patches(data.train.observation, 2)
+    world = IRIS(MultiBinary(minatar.SHAPE), Discrete(3), tokens, config)
+    world.load_state_dict({name: value.float() for name, value in stored["weights"].items()})
+    batch = sample_windows(data.test, 256, config.frames, torch.Generator().manual_seed(0))
+    text = world.interleave(world.encode(batch.observation), batch.action.argmax(-1).roll(-1, 1))
+    said = []
+    for half in (False, True):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=half):
+            said.append(world.logits(world.transformer(text[:, :-2])[0]).float().log_softmax(-1))
+    exact, low = said
+    return {
+        "mean change of the likeliest token's log-probability": round(
+            (exact.amax(-1) - low.gather(-1, exact.argmax(-1, True))[..., 0]).abs().mean().item(), 5
+        ),
+        "tokens whose likeliest value is another": round(
+            (exact.argmax(-1) != low.argmax(-1)).float().mean().item(), 5
+        ),
+    }
 
 
 def main(folder: str) -> None:
@@ -203,12 +242,16 @@ def main(folder: str) -> None:
     said = {
         "same weights": duel.agreement,
         "compiled and clear": duel.dreams,
+        "bfloat16": moved,
         "train step, no dropout": lambda: duel.train(0.0, 15),
         "train step, its dropout of 0.1": lambda: duel.train(0.1, 15),
         "imagine 19 frames, 4 streams": lambda: duel.imagine(8),
     }
     for name, made in said.items():
-        print(json.dumps({"duel": name} | made()), flush=True)
+        found = made()
+        print(json.dumps({"duel": name} | found), flush=True)
+        if "rounds" in found:
+            record("speeds", f"iris, against eloialonso, {name}", found)
 
 
 if __name__ == "__main__":
