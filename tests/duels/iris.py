@@ -208,7 +208,7 @@ def compared(made: dict) -> dict:
     """With the peer's median time as a multiple of that of each of ours."""
     times = {key.removesuffix(" seconds"): made[key] for key in made if key.endswith(" seconds")}
     theirs = times.pop("theirs")
-    return made | {f"theirs / {name}": round(theirs / own, 2) for name, own in times.items()}
+    return {f"theirs / {name}": round(theirs / own, 2) for name, own in times.items()} | made
 
 
 def moved() -> dict[str, float]:
