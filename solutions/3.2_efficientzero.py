@@ -853,7 +853,7 @@ if lesson.profile == "evidence":  # a claim is of the stored runs, not of yours
         if seed in values:
             name = f"Breakout, stored: return over the run, everything less {arm}"
             claim(name, [values[seed]], ">=", 0)
-    for run in arms["everything"]:
+    for run in arms.get("everything", []):
         if run["seed"] == seed:
             name = "Breakout, stored: everything at the end, as a multiple of random play"
             claim(name, [run["curve"][-1][1]], ">=", 3, relative_to=[run["random"]])
