@@ -2,7 +2,6 @@
 
 import numpy as np
 import torch
-from torch.nn.functional import one_hot
 
 from utils.data import atari
 
@@ -39,17 +38,6 @@ def test_the_ball_appears_once_it_is_served():
     there = atari.ball_column(frames)[1]
     assert not there[0]
     assert there[4:].any()
-
-
-def test_the_paddle_obeys_and_a_film_with_other_moves_does_not():
-    moves = [atari.RIGHT] * 3 + [atari.LEFT] * 3
-    frames, _, _ = played(60, lambda t: moves[t % 6])
-    index = torch.tensor([atari.WAIT] + [moves[t % 6] for t in range(60)])
-    first = torch.zeros(61, dtype=torch.bool)
-    assert atari.obedience(frames, one_hot(index, 4).float(), first) > 0.9
-    other = index.clone()
-    other[index == atari.RIGHT], other[index == atari.LEFT] = atari.LEFT, atari.RIGHT
-    assert atari.obedience(frames, one_hot(other, 4).float(), first) < 0.2
 
 
 def test_a_follower_goes_to_the_ball():

@@ -1,10 +1,10 @@
-"""Breakout of the Arcade Learning Environment, seen as DIAMOND sees it, and two things to measure.
+"""Breakout of the Arcade Learning Environment, seen as DIAMOND sees it, and a player of it.
 
 Frames are [64, 64, 3] of uint8: the larger of the last two of four repeated frames, each pixel the
 mean of the area that it covers. An episode ends with a life. Actions: wait, fire (serve the ball),
 right, left. The emulator, `ale-py`, brings the game along.
 
-Shape key: T rows of a stream, B frames, A = 4 actions.
+Shape key: B frames.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class Follower:
         return torch.nn.functional.one_hot(action, 4).float()
 
 
-# ---- what is measured
+# ---- what is where
 
 
 def ball_column(frames: Tensor) -> tuple[Float[Tensor, " B"], Bool[Tensor, " B"]]:
@@ -105,14 +105,3 @@ def paddle_column(frames: Tensor) -> Float[Tensor, " B"]:
     """The middle of the paddle from left to right."""
     red = (frames[:, FLOOR, INSIDE, 0].float() - BRIGHT).clamp(min=0).sum(1) + 1e-6
     return (red * torch.arange(red.shape[1])).sum(1) / red.sum(1)
-
-
-def obedience(frames: Tensor, action: Float[Tensor, "T 4"], first: Bool[Tensor, " T"]) -> float:
-    """Share of moves to the right or left that the paddle obeyed: of those that were also asked for
-    in the row before, because the paddle is slow to turn, and that had room to go. The action in
-    row t led to frame t. NaN if there was none."""
-    column = paddle_column(frames)
-    went, wanted = column.diff()[1:], (action[:, RIGHT] - action[:, LEFT])[1:]
-    room = torch.where(wanted[1:] > 0, column[1:-1] < 46, column[1:-1] > 9)
-    asked = (wanted[1:] != 0) & (wanted[1:] == wanted[:-1]) & room & ~first[1:-1] & ~first[2:]
-    return ((went * wanted[1:])[asked] > 0.2).double().mean().item()
