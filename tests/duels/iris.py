@@ -18,10 +18,10 @@ long as ours: imagination 1.7 eager and 5.3 compiled; train step 1.5 eager witho
 the peer's own. The aims were five times the imagination and twice the train step.
 
 Why not twice the train step without dropout, in float32: both sides need the same 7 GFLOP of
-matrix products, which run at this core's peak (160 GFLOP/s) and take 44 ms. Attention takes 40 more:
+matrix products, which run at this core's peak (160 GFLOP/s) and take 44 ms. Attention takes 40 ms,
 10 a layer, forward and backward, in the one fused kernel that PyTorch has for a CPU; from separate
-operations, as the peer's, it takes 19. The same by blocks of queries, by hand, was no faster than
-the fused kernel. bfloat16 is another arithmetic: it has a line of its own, and what it does to the
+operations, as the peer's, it takes 19 a layer. Blocks of queries by hand were no faster than the
+fused kernel. bfloat16 is another arithmetic: it has a line of its own, and what it does to the
 logits of a trained world is said (one likeliest token in 2,600 is another).
 """
 
