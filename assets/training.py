@@ -37,11 +37,13 @@ def learn(
     batch: int,
     length: int,
     clip: float | None = None,
+    until: int | None = None,
 ) -> float:
     """Trains `parts` by `loss(batch) -> (loss, metrics)` with a rate that falls to a fiftieth.
 
     A GPU replays each step as one graph. The run saves itself every minute and goes on from there.
-    Gradients are clipped to a norm of `clip`, if given.
+    Gradients are clipped to a norm of `clip`, if given. A run that stops early, at update `until`,
+    has the rates of the whole run up to there.
 
     Returns:
         seconds, over all tries: of the CPU if there is no GPU, else of the clock.
@@ -58,7 +60,8 @@ def learn(
     captured = Captured(loss, parameters, generator)
     clock = time.perf_counter if DEVICE == "cuda" else time.process_time
     begun = clock() - before
-    for update in range(first, updates):
+    last = updates if until is None else until
+    for update in range(first, last):
         _, metrics = captured(sample_windows(data, batch, length, generator))
         if clip is not None:
             nn.utils.clip_grad_norm_(parameters, clip)
@@ -67,7 +70,7 @@ def learn(
         if update % 500 == 0:
             shown = ", ".join(f"{name} {value:.3g}" for name, value in metrics.items())
             print(f"{update}: {clock() - begun:.0f} s, {shown}", flush=True)
-        if run.due(60) or update + 1 == updates:
+        if run.due(60) or update + 1 == last:
             tree = {name: part.state_dict() for name, part in saved.items()}
             tree |= {"update": update + 1, "seconds": clock() - begun}
             run.save(tree | {"generator": generator.get_state()})
