@@ -62,15 +62,20 @@ class Size:
     moves: int  # of every game: games x moves rows of experience
     updates: int  # after each move
     batch: int
+    falling: int  # moves after which the rate would reach zero; it stays at a tenth at least
     rate: float = 2e-3
-    copies: tuple[float, ...] = (0, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4, 1)  # when, as shares
+    copies: tuple[float, ...] = (0, 1 / 8, 1 / 4, 1 / 2, 1)  # when, as shares
     openings: int = 16  # of a match; each is played from both sides
 
 
 SIZES = {
-    "cpu": Size(planes=32, layers=1, games=64, simulations=24, moves=6000, updates=2, batch=128),
+    "cpu": Size(
+        **{"planes": 32, "layers": 1, "games": 64, "simulations": 24},
+        **{"moves": 3000, "updates": 2, "batch": 128, "falling": 6000},
+    ),
     "cuda": Size(
-        planes=128, layers=3, games=1024, simulations=50, moves=3000, updates=4, batch=1024
+        **{"planes": 128, "layers": 3, "games": 1024, "simulations": 50},
+        **{"moves": 3000, "updates": 4, "batch": 1024, "falling": 3000},
     ),
 }
 UNROLL, STEPS, MEMORY = 5, game.CELLS, 500  # K; n: to the end of the game; rows of each game
@@ -186,7 +191,7 @@ def train(size: Size, about: dict) -> float:
         row = games.step(one_hot(column, game.COLUMNS).float())
         if move < 2 * STEPS:
             continue
-        optimiser.param_groups[0]["lr"] = size.rate * max(0.1, 1 - move / size.moves)
+        optimiser.param_groups[0]["lr"] = size.rate * max(0.1, 1 - move / size.falling)
         for _ in range(size.updates):
             rows = replay.sample(size.batch, UNROLL + 1 + STEPS, draw)
             rows = mirrored(rows, torch.rand(size.batch, generator=draw) < 0.5)

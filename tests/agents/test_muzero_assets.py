@@ -13,7 +13,18 @@ from utils.data import connect_four as game
 from utils.worlds.muzero import Played
 
 torch.set_num_threads(1)
-TINY = Size(4, 1, games=4, simulations=3, moves=90, updates=1, batch=4, copies=(0, 1), openings=2)
+TINY = Size(
+    4,
+    1,
+    games=4,
+    simulations=3,
+    moves=90,
+    updates=1,
+    batch=4,
+    falling=90,
+    copies=(0, 1),
+    openings=2,
+)
 
 
 @pytest.fixture(autouse=True)
