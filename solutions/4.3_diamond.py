@@ -136,7 +136,7 @@ diagram(
 # | noise levels of training | $\ln \sigma \sim N(-0.4, 1.2^2)$ | and clipped to 0.002 ... 20 | the code's |
 # | sampler | Euler, 3 steps | the same, $\sigma$ from 5 to 0.002, $\rho$ = 7 | the same in full; down to 0.02 for cells |
 # | loss | mean over pixels | the same | the same in full; for cells an error counts 21 times where the frame has changed |
-# | network | U-Net, 64 channels, AdaGN | the same; attention at the bottom adds to the *normalised* map | the code's in full; three blocks of 32 channels, at one resolution, for cells |
+# | network | U-Net, 64 channels, AdaGN | the same; attention at the bottom adds to the *normalised* map | the code's in full, half of it for Atari on one core; three blocks of 32 channels, at one resolution, for cells |
 # | context | 4 frames, 4 actions | the same; frames before an episode are grey | the same; "no action" is an action of its own |
 # | reward and end | CNN and LSTM | the same; sign of the reward, drawn | CNN on the last two frames; sign of the reward, expected |
 # | agent | REINFORCE, λ-returns, horizon 15 | the same | PPO (lesson 2.4's control), horizon 25 |
@@ -1168,4 +1168,5 @@ if lesson.profile in ("full", "smoke"):
 # - The code: `eloialonso/diamond`, `src/models/diffusion/denoiser.py` (the loss),
 #   `src/models/diffusion/diffusion_sampler.py` (the sampler), `src/models/blocks.py` (AdaGN).
 # - Here: `utils/nn/edm.py`, `utils/worlds/diamond.py` and `utils/worlds/diamond_net.py` are the
-#   whole lesson.
+#   whole lesson. `utils/worlds/diamond_fast.py` is the same network for dreams alone, and shows
+#   where the time of a sample goes.

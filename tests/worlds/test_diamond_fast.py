@@ -72,3 +72,9 @@ def test_dreams_are_the_same():
     away = (dreams[0] - dreams[1]).abs()
     assert away.max() <= 2 / 255 + 1e-5  # a tie may be rounded to the next level
     assert (away < 1e-4).double().mean() > 0.99
+
+
+def test_a_compiler_takes_it_as_one_graph():
+    net, given = fast(made(CONFIGS["one group"])).denoiser.net, inputs(2)
+    compiled = torch.compile(net, backend="aot_eager", fullgraph=True)
+    close(compiled(*given), net(*given), rtol=1e-4, atol=1e-5)

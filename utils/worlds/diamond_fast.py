@@ -23,14 +23,15 @@ from torch.nn import functional as F
 from utils.worlds.diamond import DIAMOND
 from utils.worlds.diamond_net import Net, ResBlock
 
-Affine = tuple[Float[Tensor, "B C 1 1"], Float[Tensor, "B C 1 1"]]  # 1 + scale, and shift
+Affine = tuple[Float[Tensor, "B 1 1 C"], Float[Tensor, "B 1 1 C"]]  # 1 + scale, and shift
 
 
 def bend(x: Float[Tensor, "B C H W"], groups: int, affine: Affine) -> Float[Tensor, "B C H W"]:
     """SiLU of the normalised, scaled and shifted map; only the result is a new one."""
     scale, shift = affine
     h = F.group_norm(x, groups, eps=1e-5)
-    torch.addcmul(shift, h, scale, out=h)
+    inside = h.movedim(1, -1)  # the same memory, in its own order
+    torch.addcmul(shift, inside, scale, out=inside)
     return F.silu(h, inplace=True)
 
 
@@ -95,8 +96,8 @@ class FastNet(nn.Module):
     ) -> Float[Tensor, "B P H W"]:
         net = self.net
         condition = net.condition(net.level(level) + net.action(actions).flatten(1))
-        product = F.linear(condition, self.weight, self.bias)[..., None, None]
-        pairs = (part.chunk(2, 1) for part in product.split(self.sizes, 1))
+        product = F.linear(condition, self.weight, self.bias)[:, None, None]
+        pairs = (part.chunk(2, -1) for part in product.split(self.sizes, -1))
         affine = [(1 + scale, shift) for scale, shift in pairs]
         x = torch.cat([frames.flatten(1, 2), noisy], 1)
         x = net.inwards(x.contiguous(memory_format=torch.channels_last))
