@@ -50,6 +50,15 @@ def judge(world: DIAMOND, held_out: Step) -> dict[str, dict[str, float]]:
     return {name: {k: round(v, 4) for k, v in each.items()} for name, each in found.items()}
 
 
+def again(held_out: Step, recorded: Step) -> float:
+    """The share of measured frames that also occur, to the last bit, in what was trained on."""
+    known, asked = (
+        [hash(frame.numpy().tobytes()) for frame in part.observation.flatten(0, 1)]
+        for part in (recorded, held_out)
+    )
+    return round(sum(map(set(known).__contains__, asked)) / len(asked), 4)
+
+
 def main(until: int = UPDATES) -> None:
     torch.set_num_threads(1)
     recorded, held_out = atari_film.record(ROWS)
@@ -78,6 +87,7 @@ def main(until: int = UPDATES) -> None:
     command = f"python -m assets.diamond_atari {until}"
     facts = {"command": command, "seconds": round(seconds), "seed": SEED, "updates": until}
     facts |= {"device": device_name(), "stored as": "float16", "frames": 2 * ROWS}
+    facts |= {"frames that occur in training too": again(held_out, recorded)}
     facts |= {"batch": BATCH, "claims": judge(fast(world), held_out)}
     print(store.card(PATH, **facts))
 
