@@ -650,12 +650,13 @@ claim(
 # the RSSM with eight variables. They, too, are drawn *independently* of each other, given the past.
 # It has to learn a code in which one variable decides and the others agree, and where it has not,
 # it tears frames apart like the factorised one, only one level deeper: on the three seeds of the
-# evidence 4 to 7 frames of 100 are not valid. With a single variable there is nothing to tear, and
+# evidence 6 to 9 frames of 100 are not valid. With a single variable there is nothing to tear, and
 # less than one frame of 100 is wrong there.
 #
-# A single variable is not a safe choice, though. In the run that is stored here, with another stream of
-# random numbers, it did not find a code for every cell within the 1,000 updates (1.02 nats), and was
-# worse than the eight. On the three seeds of the evidence it did.
+# A single variable is not a safe choice, though. An earlier run, with another stream of random
+# numbers, did not find a code for every cell within the 1,000 updates (1.02 nats a frame, 86 % valid
+# after 20 steps), and was worse than the eight. The runs of the evidence did, and Run All is the first
+# of them.
 #
 # A word on the budget: the first runs had 450 updates of IRIS. On one seed of two it was not done by
 # then (0.88 nats, 79 % valid after 20 steps), while the RSSMs were. So all runs have 1,000 updates
@@ -1079,11 +1080,18 @@ if lesson.profile != "quick":  # two stretches are too few for either of the two
 
 # %% [markdown]
 # Two stretches are too few. The evidence has 40, that is 41,000 imagined steps: on three seeds the
-# agent from dreams scores 3.0, 3.2 and 3.2 in the real game, random moves 0.4 to 0.5, and PPO after as
-# many *real* steps 3.0, 2.6 and 2.9. So a world that is wrong about the ball in one step of 13 is good
-# enough to learn to catch it, without one real frame beyond the 45,000 that it was trained on. It
-# saves no time: PPO needs seconds for its steps in this fast game, and the world ten minutes of
-# training before the first dream.
+# agent from dreams scores 2.9, 2.9 and 2.4 in the real game, random moves 0.3 to 0.5. So a world that
+# is wrong about the ball in one step of 13 is good enough to learn to catch it, without one real frame
+# beyond the 45,000 that it was trained on. But PPO after as many *real* steps scores 5.0, 7.4 and 4.4.
+# Most of that is the length of its games, which go on to their end: on real games that were cut after
+# 25 steps, as the dreams are, it scored 2.6 to 3.0. Nor does the dream save time: PPO needs seconds for
+# its steps in this fast game, and the world ten minutes of training before the first dream.
+#
+# ### What did not hold
+#
+# - *Breakout: the same, as a share of PPO's after as many real steps*: 0.58, 0.40 and 0.53, a mean
+#   below 0.5. The bound was set when the games of the control were cut as well, and the two were level:
+#   that had made the control weak.
 #
 # ## What is missing
 #
