@@ -441,7 +441,7 @@ worlds = {
 }
 recipe = {  # updates, sequences, rows, rate
     "IRIS": (1000, 32, 3, 4e-3),
-    "factorised": (400 if lesson.profile == "quick" else 1000, 32, 3, 4e-3),
+    "factorised": (1000, 32, 3, 4e-3),
     "RSSM 8 x 8": (1000, 32, 6, 3e-3),
     "RSSM 1 x 64": (1000, 32, 6, 3e-3),
 }
@@ -539,9 +539,7 @@ def without_memory(world, state, action):
 
 
 HORIZONS = (1, 5, 20, 50)
-tests = teleport.teleport(
-    lesson.pick(smoke=8, quick=128, evidence=256, full=256), 54, torch.Generator().manual_seed(9)
-)
+tests = teleport.teleport(lesson.pick(smoke=8, quick=256), 54, torch.Generator().manual_seed(9))
 many = Step(*(part.repeat(4, *[1] * (part.ndim - 1)) for part in tests))
 start, ahead = tests.observation[:, 2].float(), tests.action[:, 3:53]
 jumped = ahead[..., teleport.TELEPORT] == 1
