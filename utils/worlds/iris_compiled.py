@@ -110,7 +110,9 @@ class Fast:
         with tempfile.TemporaryDirectory(prefix="wm-") as folder:
             path = str(Path(folder) / "pass.pt2")
             torch._inductor.aoti_compile_and_package(program, package_path=path)
-            self.one_pass = torch._inductor.aoti_load_package(path, run_single_threaded=True)
+            loader = torch._inductor.aoti_load_package(path, run_single_threaded=True).loader
+        # Called as it stands, it would read two descriptions of its arguments in every pass.
+        self.one_pass = lambda *given: loader.boxed_run([x for x in given if x is not None])
 
     def _fit(self, batch: int, mode: bool) -> None:
         if self.compiled and self.fits is None:
@@ -146,15 +148,18 @@ class Fast:
         if not mode:
             drawn = copied(uniform((batch, world.block - 1), keys, generator).T)
             noise = [drawn[0], *drawn]  # of the first word's token nothing is used
-        slot, chosen = frames * world.block - 2, action.argmax(-1)
-        filled = int(slot.max())  # in the longest row
+        start, chosen = frames * world.block - 2, action.argmax(-1)
+        slots = start + torch.arange(world.block, device=start.device)[:, None]
+        filled = int(start.max())  # in the longest row
         word, tokens = state["tokens"][row, frames - 1, -1], []
-        for k in range(world.block):  # a frame's last token, the action, all but one of the next
+        for k, slot in enumerate(
+            slots
+        ):  # a frame's last token, the action, all but one of the next
             token, output, key, value = self.one_pass(
-                word, slot + k, keys[..., : filled + k], values[..., : filled + k, :], noise[k]
+                word, slot, keys[..., : filled + k], values[..., : filled + k, :], noise[k]
             )
-            keys[:, row, :, :, slot + k] = key.transpose(0, 1)
-            values[:, row, :, slot + k] = value.transpose(0, 1)
+            keys[:, row, :, :, slot] = key.transpose(0, 1)
+            values[:, row, :, slot] = value.transpose(0, 1)
             if k == 1:
                 predicted = world.predict(output)
             if k > 0:
