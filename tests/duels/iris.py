@@ -20,8 +20,7 @@ were five times the imagination and twice the train step.
 
 Imagination: a compiled pass takes 0.46 ms, and 17 of them make a frame. About half of that is
 reading: 3.2 MB of weights and 2.8 MB of keys and values on average, at 25 GB/s from a cache that is
-not the core's own. 2.7 ms a frame are around the passes, a third of it for copying the memory, which
-is a value.
+not the core's own. 2.7 ms a frame are around the passes, a third of it for copying the memory.
 
 Train step, in float32: both sides need the same 7 GFLOP of matrix products, which run at this
 core's peak (160 GFLOP/s) and take 44 of our 119 ms. Attention takes 40, 10 a layer, forward and

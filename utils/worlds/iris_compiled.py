@@ -38,7 +38,7 @@ class Pass(nn.Module):
         self.register_buffer("words", torch.cat([world.token.weight, world.action.weight]).detach())
         self.register_buffer("position", world.position.weight.detach().clone())
         for layer in self.modules():
-            if isinstance(layer, nn.Linear):  # in columns, which is half the way to a product
+            if isinstance(layer, nn.Linear):  # in columns, as a product reads them
                 layer.weight.data = layer.weight.data.T.contiguous().T
         self.requires_grad_(False)
 
