@@ -13,10 +13,11 @@ logits must agree.
 The official configuration has dropout in three places, ours has none. So the train step is timed
 twice: with the peer's dropout set to 0, which is the same work, and as it comes.
 
-Measured on one core (x86_64, torch 2.13, a little other work beside it), times as long as ours:
-imagination 1.5 eager and 4.0 compiled (96, 145 and 384 frames a second); train step without dropout
-1.6 eager, 1.7 compiled, 1.9 compiled in bfloat16; with the peer's own dropout 2.2 eager. The aims
-were five times the imagination and twice the train step.
+Measured on one core (x86_64, torch 2.13, nothing beside it), times as long as ours: imagination
+1.5 eager and 3.7 compiled (94, 139 and 350 frames a second); train step without dropout 1.6 eager,
+1.7 compiled, 2.05 compiled in bfloat16; with the peer's own dropout 2.2, 2.4 and 2.75. The aims
+were five times the imagination, which is missed, and twice the train step, which is met beside the
+official configuration only.
 
 Imagination: a compiled pass takes 0.46 ms, and 17 of them make a frame. About half of that is
 reading: 3.2 MB of weights and 2.8 MB of keys and values on average, at 25 GB/s from a cache that is
