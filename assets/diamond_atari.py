@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from assets.training import DEVICE, device_name, learn
+from assets.training import DEVICE, device_name, halve, learn
 from utils.course import store
 from utils.data import atari
 from utils.data.sequences import sample_windows
@@ -81,9 +81,7 @@ def main(until: int = UPDATES) -> None:
         store.Run(RUNS, "atari", about),
         **{"updates": UPDATES, "batch": BATCH, "length": CONTEXT, "clip": 1.0, "until": until},
     )
-    weights = {name: value.half().cpu() for name, value in world.state_dict().items()}
-    store.save(PATH, {"config": dataclasses.asdict(CONFIG), "weights": weights})
-    world.cpu().load_state_dict(weights)
+    halve(world, CONFIG, PATH)
     command = f"python -m assets.diamond_atari {until}"
     facts = {"command": command, "seconds": round(seconds), "seed": SEED, "updates": until}
     facts |= {"device": device_name(), "stored as": "float16", "frames": 2 * ROWS}

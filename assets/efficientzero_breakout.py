@@ -55,7 +55,6 @@ def gather(task: dict) -> None:
 
 
 def main(*seeds: str) -> None:
-    os.environ["OMP_NUM_THREADS"] = "1"
     names = names_of("3.2", "def learn", "full", RUNS / f"breakout_{os.getpid()}")
     for seed in map(int, seeds or SEEDS):
         for arm in names["ARMS"]:

@@ -77,14 +77,19 @@ def learn(
     return tree["seconds"]
 
 
+def halve(world: nn.Module, config: object, path: Path) -> None:
+    """Stores the weights as float16; `world` then has those, on the CPU."""
+    weights = {key: value.half().cpu() for key, value in world.state_dict().items()}
+    store.save(path, {"config": dataclasses.asdict(config), "weights": weights})
+    world.cpu().load_state_dict(weights)
+
+
 def keep(
     world: nn.Module, config: object, path: Path, name: str, data: minatar.Data, /, **facts: object
 ) -> None:
     """Stores the weights as float16, measures what was stored on the test windows of Breakout, and
     writes the card: that row of the ladder, and `facts`."""
-    weights = {key: value.half().cpu() for key, value in world.state_dict().items()}
-    store.save(path, {"config": dataclasses.asdict(config), "weights": weights})
-    world.cpu().load_state_dict(weights)
+    halve(world, config, path)
     test, ground = breakout.windows(data), breakout.BREAKOUT
     row = ladder.measure(world, test.steps, breakout.CONTEXT, ground, name, subsets=test.subsets)
     claims = {k: round(v, 4) for k, v in row.items() if isinstance(v, float) and k != "seconds"}

@@ -152,9 +152,8 @@ class Fast:
         slots = start + torch.arange(world.block, device=start.device)[:, None]
         filled = int(start.max())  # in the longest row
         word, tokens = state["tokens"][row, frames - 1, -1], []
-        for k, slot in enumerate(
-            slots
-        ):  # a frame's last token, the action, all but one of the next
+        # the words: a frame's last token, the action, all tokens but one of the next frame
+        for k, slot in enumerate(slots):
             token, output, key, value = self.one_pass(
                 word, slot, keys[..., : filled + k], values[..., : filled + k, :], noise[k]
             )
