@@ -26,7 +26,9 @@ def symlog_by_cases(x):
     alternatives=(symlog_by_cases,),
 )
 def _(symlog, rng):
-    return {"symlog(x)": symlog(rng.normal(size=(2, 3)) * 10), "symlog(0)": symlog(np.zeros(2))}
+    x = rng.normal(size=(2, 3)) * 10
+    x[0, 0] = -abs(x[0, 0])  # a negative number, whatever is drawn
+    return {"symlog(x)": symlog(x), "symlog(0)": symlog(np.zeros(2))}
 
 
 def lambda_return_by_sum(reward, value, gamma, lam):
