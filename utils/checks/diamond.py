@@ -206,7 +206,8 @@ def _(Denoiser, rng):
     frame[0, 0, 0, 0] = 0.5  # no change yet: it takes more than a half
     actions = torch.as_tensor(rng.integers(0, A + 1, (B, L)))
     noise = normal(rng, B), normal(rng, B, P, SIDE, SIDE), normal(rng, B, P, 1, 1)
-    noise[0][:2] = torch.tensor([-5.0, 5.0])  # levels that must be clipped
+    between = (0.5 - config.level_mean) / config.level_std  # a level of exp(0.5)
+    noise[0][:3] = torch.tensor([-5.0, 5.0, between])  # the first two must be clipped
     loss = denoiser.loss(frame, frames, actions, noise)
     names = ("noisy frame", "noise level", "context", "actions")
     found = {f"{n} for the network": v for n, v in zip(names, denoiser.net.given, strict=True)}

@@ -40,9 +40,9 @@ def played(rng, batch, rows):
         if last < rows:
             terminated[b, last] = bool(rng.random() < 0.5)
             first[b, last + 1 :] |= torch.arange(rows)[last + 1 :] == last + 1
+    first[:2, 1:3] = terminated[:2, :2] = False
     terminated[0, 2], first[0, 3] = True, True  # one of each kind, whatever is drawn
     terminated[1, 2], first[1, 3] = False, True
-    terminated[0, 0] = terminated[1, 0] = False
     action = F.one_hot(torch.as_tensor(rng.integers(0, A, (batch, rows))), A).float()
     return Played(
         normal(rng, batch, rows, 6),
