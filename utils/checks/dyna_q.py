@@ -728,6 +728,7 @@ def _(sweep, rng):
     found["queue where all were urgent"] = waits
     # An error of exactly theta is not urgent: here all are |reward| = theta.
     model.reward.fill_(0.25)
-    waits = uniform(rng, B, S, A).masked_fill(~model.tried, 0.0)
-    sweep(torch.zeros(B, S, A), model, waits, 0.0, gamma, 0.25)
+    waits = 0.1 * uniform(rng, B, S, A).masked_fill(~model.tried, 0.0)
+    for _ in range(4):  # the first pair may have no predecessors
+        sweep(torch.zeros(B, S, A), model, waits, 0.0, gamma, 0.25)
     return found | {"queue where all errors are theta": waits}
