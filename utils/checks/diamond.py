@@ -643,6 +643,7 @@ def quantise_by_table(frame):
 )
 def _(quantise, rng):
     frame = torch.as_tensor(rng.uniform(-1.2, 1.2, size=(B, 9)), dtype=torch.float32)
+    frame[0, :2] = torch.tensor([-1.1, 1.1])  # both beyond the ends
     levels = torch.arange(256) / 255 * 2 - 1
     once = quantise(frame)
     return {"a frame": once, "twice": quantise(once), "the 256 levels": quantise(levels)}
