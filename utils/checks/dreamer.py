@@ -583,7 +583,7 @@ def kl_by_lerp(self, posterior, prior):
 )
 def _(DreamerV2, rng):
     found = {}
-    for name, far, free in (("few free nats", 1.0, 0.1), ("many", 0.1, 3.0)):
+    for name, far, free in (("few free nats", 3.0, 0.1), ("many", 0.1, 3.0)):
         config = replace(TINY, balance=float(rng.uniform(0.6, 0.9)), free_nats=free)
         world = DreamerV2(PLACE, CHOICE, config)
         prior = normal(rng, B, T, 2 * K)
