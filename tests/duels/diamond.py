@@ -51,7 +51,7 @@ from utils.worlds.diamond import DIAMOND, Config, truncate
 from utils.worlds.diamond_bench import ACTIONS, BATCH, CONFIG, Work
 from utils.worlds.diamond_fast import fast
 
-ROUNDS = 5
+ROUNDS = 9
 
 
 class Official:
@@ -166,7 +166,8 @@ def main(path: str, *ways: str) -> None:
             same = agree(work, peer)
             print(json.dumps({"duel": "diamond", "pixels that are the same": round(same, 5)}))
             levels = moved()
-            duel("sample", "ours in bfloat16", in_bfloat16(work.sample), peer.sample, levels=levels)
+            low = in_bfloat16(work.sample), in_bfloat16(peer.sample)
+            duel("sample", "eager, both in bfloat16", *low, levels=levels)
         for what in ("train", "sample"):
             ours, theirs = (getattr(each, what) for each in (work, peer))
             duel(what, how, ours, theirs, parameters=work.parameters)

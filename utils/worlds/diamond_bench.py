@@ -25,7 +25,8 @@ class Work:
     """A denoiser, its optimiser and random frames.
 
     Args:
-        compiled: its networks, the fast one for samples too, go through torch.compile.
+        compiled: the clear network goes through torch.compile, and samples too; else the fast one
+            does.
     """
 
     def __init__(
@@ -36,10 +37,9 @@ class Work:
         self.world = DIAMOND(space, Discrete(ACTIONS), config).to(memory_format=torch.channels_last)
         self.denoiser = self.world.denoiser
         self.parameters = sum(p.numel() for p in self.denoiser.parameters())
-        self.dreamer = fast(self.world)
+        self.dreamer = self.world if compiled else fast(self.world)
         if compiled:
-            for denoiser in (self.denoiser, self.dreamer.denoiser):
-                denoiser.net = torch.compile(denoiser.net)
+            self.denoiser.net = torch.compile(self.denoiser.net)
         self.optimiser = torch.optim.AdamW(
             self.denoiser.parameters(), 1e-4, weight_decay=1e-2, fused=True
         )
@@ -57,7 +57,7 @@ class Work:
         self.optimiser.step()
 
     def sample(self) -> Tensor:
-        """A batch of frames, three steps of denoising each, by the fast network."""
+        """A batch of frames, three steps of denoising each, by the fastest network there is."""
         return self.sampled(self.dreamer)
 
     def sample_clearly(self) -> Tensor:
