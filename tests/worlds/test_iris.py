@@ -197,6 +197,28 @@ def test_the_form_that_is_compiled_dreams_the_same(mode):
         ours, theirs = plain.state, other.state
 
 
+def test_two_dreams_from_one_state_do_not_disturb_each_other():
+    """Both would be written into the same memory: the second begins with a copy."""
+    world, data = made(keep=2)(), one_episode()
+    fast = Fast(world, compiled=False)
+    state = {name: value[:, 0] for name, value in filtered(world, data).items()}
+    state = fast.imagine(state, data.action[:, 1], mode=True).state
+    actions = data.action[:, 2], data.action[:, 2].roll(1, -1)
+    want = [world.imagine(state, action, mode=True).state for action in actions]
+    made_of = [fast.imagine(state, action, mode=True).state for action in actions]
+    for late in (1, 0):  # the one that is the newest, and the one that is not
+        again = [
+            system.imagine(start, actions[0], mode=True).state
+            for system, start in ((world, want[late]), (fast, made_of[late]))
+        ]
+        own = (Ellipsis, slice(int(want[late]["frames"].max()) * world.block - 2), slice(None))
+        for name, value in want[late].items():
+            part = own if name in ("keys", "values") else ...
+            close(made_of[late][name][part], value[part])
+            close(again[1][name], again[0][name])
+    assert not torch.allclose(want[0]["keys"], want[1]["keys"])
+
+
 def test_compiled_dreams_refuse_what_they_were_not_compiled_for():
     world, data = made()(), one_episode()
     state = filtered(world, data)

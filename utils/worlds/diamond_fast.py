@@ -200,9 +200,7 @@ class FastNet(nn.Module):
                     place = 2 * blocks.index(block)
                     parent.register_module(name, FastBlock(block, place, self.unit))
         unet = isinstance(net.body, UNet)
-        net.body = (
-            FastUNet(net.body, self.unit) if unet else FastStack(net.body.blocks, self.unit)
-        )
+        net.body = FastUNet(net.body, self.unit) if unet else FastStack(net.body.blocks, self.unit)
         self.sizes = [norm.linear.out_features for norm in norms]
         self.register_buffer("weight", torch.cat([norm.linear.weight for norm in norms]))
         self.register_buffer("bias", torch.cat([norm.linear.bias for norm in norms]))

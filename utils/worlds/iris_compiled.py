@@ -6,15 +6,19 @@ Here one pass, from a word to the next token drawn, is compiled ahead of time, w
 inside, and called as one function. It returns the keys and values of its word, and they are written
 after it: attention looks at the memory and at the new word side by side.
 
-Two layouts differ from the clear form: keys lie slot by slot for each of their numbers, and weights
-in columns. So what a pass reads lies in the order in which it is read.
+What a pass reads decides how long it takes: all weights, and all keys and values so far. So keys lie
+slot by slot for each of their numbers, and weights in columns, in the order in which they are read.
+A frame is written behind those before it, into the same memory, as long as it goes on from the
+newest state; going on from an older one begins with a copy.
 
 Shape key: as in `iris.py`; R layers, S slots that are filled in the longest row.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import tempfile
 from pathlib import Path
 
@@ -26,6 +30,14 @@ from utils.nn.one_hot import draw
 from utils.nn.random import uniform
 from utils.world import Dreamt, State, Step
 from utils.worlds.iris import IRIS
+
+
+def product(layer: nn.Linear, x: Float[Tensor, "B D"]) -> Float[Tensor, "B E"]:
+    """As the layer's, but its bias is no argument of the product, which would copy it first."""
+    return ((x @ layer.weight.T)[:, None] + layer.bias)[:, 0]
+
+
+FAST_PRODUCTS = {"freezing": True, "max_autotune": True, "max_autotune_gemm_backends": "CPP,ATEN"}
 
 
 class Pass(nn.Module):
@@ -62,7 +74,7 @@ class Pass(nn.Module):
         mask = torch.where(filled, 0.0, -torch.inf)[:, None]
         new = []
         for i, block in enumerate(self.transformer.blocks):
-            qkv = block.attention.qkv(block.norm1(x))
+            qkv = product(block.attention.qkv, block.norm1(x))
             q, k, v = qkv.unflatten(-1, (3, block.attention.heads, -1)).unbind(1)
             q = q * q.shape[-1] ** -0.5
             old = (q[..., None, :] @ keys[i]).squeeze(-2) + mask
@@ -70,11 +82,14 @@ class Pass(nn.Module):
             top = torch.maximum(old.amax(-1, keepdim=True), own)
             old, own = (old - top).exp(), (own - top).exp()
             seen = (old[..., None, :] @ values[i]).squeeze(-2) + own * v
-            x = x + block.attention.out((seen / (old.sum(-1, keepdim=True) + own)).flatten(1))
-            x = x + block.mlp(block.norm2(x))
+            seen = (seen / (old.sum(-1, keepdim=True) + own)).flatten(1)
+            x = x + product(block.attention.out, seen)
+            hidden = block.mlp[1](product(block.mlp[0], block.norm2(x)))
+            x = x + product(block.mlp[2], hidden)
             new.append((k, v))
         output = self.transformer.norm(x)
-        probability = self.to_token(output).softmax(-1)
+        hidden = self.to_token[1](product(self.to_token[0], output))
+        probability = product(self.to_token[2], hidden).softmax(-1)
         token = probability.argmax(-1) if noise is None else draw(probability, noise)
         return token, output, *(torch.stack(part) for part in zip(*new, strict=True))
 
@@ -82,8 +97,11 @@ class Pass(nn.Module):
 class Fast:
     """`imagine` of a world as it is now: after more training, make another.
 
-    The first frame compiles, for its batch size and for either samples or modes: about 25 CPU
+    The first frame compiles, for its batch size and for either samples or modes: about 30 CPU
     seconds, and it needs a C++ compiler.
+
+    A state keeps its keys and values, in the slots that are its own. Behind them it may find those
+    of a later frame, where the clear form has zeros; nobody looks there.
 
     Args:
         compiled: False runs the same functions as they stand.
@@ -91,7 +109,7 @@ class Fast:
 
     def __init__(self, world: IRIS, compiled: bool = True) -> None:
         self.world, self.compiled, self.fits = world, compiled, None
-        self.one_pass = Pass(world)
+        self.one_pass, self.newest = Pass(world), None
 
     def example(self, batch: int, mode: bool) -> tuple[Tensor | None, ...]:
         """Arguments of a pass, in the layout that is compiled for: nobody looks at it later."""
@@ -109,7 +127,10 @@ class Fast:
         program = torch.export.export(self.one_pass, arguments, dynamic_shapes=shapes)
         with tempfile.TemporaryDirectory(prefix="wm-") as folder:
             path = str(Path(folder) / "pass.pt2")
-            torch._inductor.aoti_compile_and_package(program, package_path=path)
+            with contextlib.redirect_stderr(io.StringIO()):  # a report of what it has tried
+                torch._inductor.aoti_compile_and_package(
+                    program, package_path=path, inductor_configs=FAST_PRODUCTS
+                )
             loader = torch._inductor.aoti_load_package(path, run_single_threaded=True).loader
         # Called as it stands, it would read two descriptions of its arguments in every pass.
         self.one_pass = lambda *given: loader.boxed_run([x for x in given if x is not None])
@@ -141,8 +162,7 @@ class Fast:
         batch, world = len(action), self.world
         self._fit(batch, mode)
         state = world.make_room(state, world.config.keep)
-        keys = copied(state["keys"].permute(1, 0, 2, 4, 3))
-        values = copied(state["values"].transpose(0, 1))
+        keys, values = self._memory(state)
         row, frames = torch.arange(batch, device=action.device), state["frames"]
         noise = [None] * world.block
         if not mode:
@@ -150,15 +170,20 @@ class Fast:
             noise = [drawn[0], *drawn]  # of the first word's token nothing is used
         start, chosen = frames * world.block - 2, action.argmax(-1)
         slots = start + torch.arange(world.block, device=start.device)[:, None]
-        filled = int(start.max())  # in the longest row
+        lengths = start.tolist()
+        filled = max(lengths)
+        even = min(lengths) == filled  # all rows write to the same slot, which is simpler
         word, tokens = state["tokens"][row, frames - 1, -1], []
         # the words: a frame's last token, the action, all tokens but one of the next frame
         for k, slot in enumerate(slots):
             token, output, key, value = self.one_pass(
                 word, slot, keys[..., : filled + k], values[..., : filled + k, :], noise[k]
             )
-            keys[:, row, :, :, slot] = key.transpose(0, 1)
-            values[:, row, :, slot] = value.transpose(0, 1)
+            if even:
+                keys[..., filled + k], values[..., filled + k, :] = key, value
+            else:
+                keys[:, row, :, :, slot] = key.transpose(0, 1)
+                values[:, row, :, slot] = value.transpose(0, 1)
             if k == 1:
                 predicted = world.predict(output)
             if k > 0:
@@ -166,7 +191,18 @@ class Fast:
             word = token if k > 0 else chosen + world.tokenizer.vocabulary
         after = world.append(state, chosen, torch.stack(tokens, 1))
         memory = {"keys": keys.permute(1, 0, 2, 4, 3), "values": values.transpose(0, 1)}
+        self.newest = memory, keys, values
         return Dreamt(after | memory, *predicted)
+
+    def _memory(
+        self, state: State
+    ) -> tuple[Float[Tensor, "R B heads d N"], Float[Tensor, "R B heads N d"]]:
+        """Keys and values of a state, to be written behind its own."""
+        if self.newest is not None:
+            memory, keys, values = self.newest
+            if all(state[name] is memory[name] for name in memory):
+                return keys, values
+        return copied(state["keys"].permute(1, 0, 2, 4, 3)), copied(state["values"].transpose(0, 1))
 
 
 def loss(world: IRIS, batch: Step) -> Float[Tensor, ""]:
