@@ -33,7 +33,7 @@ TSSM = transdreamer.Config(
 )
 WORLDS = {  # name, class, sizes, rows of a window, updates
     "twm": ("TWM (4.2)", twm.TWM, TWM, 9, 8_000),
-    "tssm": ("TransDreamer (4.2)", transdreamer.TransDreamer, TSSM, 10, 4_000),
+    "tssm": ("TransDreamer (4.2)", transdreamer.TransDreamer, TSSM, 10, 8_000),
 }
 BATCH, RATE, SEED = 48, 2e-3, 0
 

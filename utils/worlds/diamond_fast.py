@@ -113,7 +113,7 @@ class FastBlock(nn.Module):
 
 
 class Doubled(nn.Module):
-    """A 3 x 3 convolution of a map in which every pixel stands twice both ways, from the map itself.
+    """A 3 x 3 convolution of a map with every pixel twice both ways, from the map itself.
 
     Of three neighbours in the doubled map two are the same pixel, so that a row of the result sees
     two rows of the map: the one before and its own (an even row), or its own and the one after. So

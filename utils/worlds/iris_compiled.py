@@ -6,7 +6,7 @@ Here one pass, from a word to the next token drawn, is compiled ahead of time, w
 inside, and called as one function. It returns the keys and values of its word, and they are written
 after it: attention looks at the memory and at the new word side by side.
 
-What a pass reads decides how long it takes: all weights, and all keys and values so far. So keys lie
+What a pass reads decides how long it takes: all weights, all keys and values so far. So keys lie
 slot by slot for each of their numbers, and weights in columns, in the order in which they are read.
 A frame is written behind those before it, into the same memory, as long as it goes on from the
 newest state; going on from an older one begins with a copy.
