@@ -65,6 +65,15 @@ def test_lambda_returns_are_the_official_ones():
     close(lambda_return(given["rew"], discount, given["boot"], lam), expected["ret"])
 
 
+def test_advantages_of_twm_are_returns_less_values():
+    """Its `_compute_gae` gives the advantage of generalised estimation; rows there do not arrive."""
+    given, expected = official("twm_gae")
+    pad = torch.nn.functional.pad
+    discount = pad(given["g"] * ~given["dones"], (1, 0))
+    returns = lambda_return(pad(given["r"], (1, 0)), discount, given["values"], 0.95)
+    close(returns - given["values"][:, :-1], expected["advantages"])
+
+
 def test_lambda_return_is_the_mean_of_all_n_step_returns():
     generator = torch.Generator().manual_seed(0)
     reward, value = torch.randn(2, 3, 7, generator=generator, dtype=torch.float64)
