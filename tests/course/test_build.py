@@ -1,6 +1,7 @@
 """The build: stubs and solutions from pointers, the same each time; and what the lint finds."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -233,3 +234,15 @@ def test_a_check_with_a_hole_is_told(demo: Path, tmp_path: Path) -> None:
     done = course(changed, "mutants", "0.1")
     assert done.returncode == 1
     assert "0.1.1 survives, and is not explained: " in done.stdout
+
+
+def test_a_check_that_depends_on_luck_is_told(demo: Path, tmp_path: Path) -> None:
+    """A probe of one number sees a lost sign on about half of all seeds."""
+    changed = shutil.copytree(demo, tmp_path / "changed")
+    text = (changed / CHECKS).read_text()
+    luck = text.replace("symlog(x),", "symlog(x[-1, -1:]),")
+    assert luck != text
+    (changed / CHECKS).write_text(luck)
+    done = course(changed, "mutants", "0.1")
+    assert done.returncode == 1
+    assert re.search(r"0\.1\.1 passes, '.*sign.*', on seeds \[10", done.stdout), done.stdout

@@ -256,8 +256,10 @@ def mixture_log_prob_by_library(logits, mean, log_std, value):
     },
 )
 def _(mixture_log_prob, rng):
-    logits, mean = leaf(normal(rng, B, T, Z, K) + 2.0), leaf(normal(rng, B, T, Z, K))
-    log_std, value = leaf(0.5 * normal(rng, B, T, Z, K)), normal(rng, B, T, Z)
+    # In float64: far from all components right gradients differ in the fourth digit of a float32.
+    shape = B, T, Z, K
+    logits, mean = leaf(normal(rng, *shape).double() + 2.0), leaf(normal(rng, *shape).double())
+    log_std, value = leaf(0.5 * normal(rng, *shape).double()), normal(rng, B, T, Z).double()
     value[0] *= 100.0  # far from every component
     log_probability = mixture_log_prob(logits, mean, log_std, value)
     (log_probability * uniform(rng, B, T, Z)).sum().backward()

@@ -115,8 +115,9 @@ def check(args: argparse.Namespace) -> int:
 
 
 def mutants(args: argparse.Namespace) -> int:
-    """every generated mutant against its check; prints the table of the README"""
+    """checks against all mutants, and named mistakes on many seeds; prints the README's table"""
     from utils.course.exercise import lessons
+    from utils.course.luck import by_chance
     from utils.course.mutants import prove
     from utils.course.readme import record, table
 
@@ -138,6 +139,10 @@ def mutants(args: argparse.Namespace) -> int:
             print(f"{exercise.id} is explained as equivalent, and is not: {key}")
         if report.equivalent > 0.1 * report.total:
             print(f"{exercise.id} explains more than a tenth of its mutants away.")
+        odd = list(by_chance(exercise))
+        for what in odd:
+            print(what)
+        holes += len(odd)
         holes += (
             len(report.survivors) + len(report.stale) + (report.equivalent > 0.1 * report.total)
         )
