@@ -66,7 +66,7 @@ def test_lambda_returns_are_the_official_ones():
 
 
 def test_advantages_of_twm_are_returns_less_values():
-    """Its `_compute_gae` gives the advantage of generalised estimation; rows there do not arrive."""
+    """Those of its `_compute_gae`, whose rows do not arrive: they lead to the next state."""
     given, expected = official("twm_gae")
     pad = torch.nn.functional.pad
     discount = pad(given["g"] * ~given["dones"], (1, 0))

@@ -423,7 +423,7 @@ def _(TwoHot, rng):
         logits = leaf(normal(rng, 2, number) + tilt)
         mean = answered(head.mean(logits.log_softmax(-1)))
         found[f"means of random probabilities, {name}"] = mean
-        # Of the mean as a multiple of its size: where a bin is next to it, nothing is left to compare.
+        # Of the mean in units of its size: at bins next to it, the rest would be rounding.
         back = gradients(mean / mean.detach().abs(), logits=[logits])
         found |= {f"{key}, {name}": value for key, value in back.items()}
     return found
