@@ -105,8 +105,8 @@ diagram(
         ("s0", "f0", "f"),
         ("s1", "f1", "f"),
         ("s2", "f2", "f"),
-        ("s1", "r1"),
-        ("s2", "r2"),
+        ("s0", "r1", "g"),
+        ("s1", "r2", "g"),
     ],
     spacing=(1.9, 1.0),
 )
@@ -137,17 +137,19 @@ diagram(
 # |---|---|---|---|
 # | $c_1$, $c_2$ of pUCT | 1.25, 19652 | the same | the same |
 # | $N(s)$ in pUCT | visits of all edges | one more: the node's own evaluation | as in mctx |
-# | range of Q | of the tree | of the node (default) | of the tree; you mend it |
+# | range of Q | of the tree; [-1, 1] to begin with in board games | of the node (default) | of the tree, with no bounds known; you mend it |
 # | simulations | 800 in board games, 50 in Atari | an argument | 25 in tic-tac-toe, 16 in Breakout |
-# | noise at the root | a quarter of Dirichlet, α 0.3 in chess | α 0.3 | a quarter, α 1 in tic-tac-toe (about 10 / moves), 0.5 in Breakout |
+# | noise at the root | a quarter of Dirichlet, α 0.3 in chess, 0.25 in Atari | α 0.3 | a quarter, α 1 in tic-tac-toe (about 10 / moves), 0.5 in Breakout |
 # | networks | residual, convolutions, 16 blocks | - | one hidden layer of 128 for each function |
 # | latent states | scaled to [0, 1] | the same | mean 0, variance 1: with [0, 1] our small networks took several times as long, in both games |
+# | moves of self-play | drawn by visits: 30 moves of a board game, then the best; in Atari at temperature 1, later ½ and ¼ | the same | drawn by visits throughout |
+# | discount | 1 in board games, 0.997 in Atari | the same | 1 in tic-tac-toe, 0.97 in Breakout |
 # | unroll K | 5 | 5 | 5 |
 # | targets | end of the game; 10 steps in Atari | the same | 3 steps in tic-tac-toe, 10 in Breakout |
 # | support | 601 atoms in Atari, a scalar in board games | the same | three atoms in tic-tac-toe, lost, drawn and won, without h; a number in Breakout, through h |
 # | weight of the value | 1; 0.25 in Reanalyse | 1 | 1 in tic-tac-toe, 2 of a squared error in Breakout |
-# | reward in board games | not trained: the value knows the end | the same | trained, 1 for the winning move |
-# | gradient | ½ into g, 1/K on rows 1 to K | the same | the same |
+# | reward in board games | not trained: the value knows the end | trained | trained, 1 for the winning move |
+# | gradient | ½ into g, 1/K on rows 1 to K | ½ from the second step on | as in the paper |
 # | replay | by priority in Atari, uniform in board games | uniform | uniform |
 # | games begin | at the beginning | the same | in tic-tac-toe half of them after one to five random moves |
 # | optimiser | SGD with momentum, or Adam | momentum | AdamW |
@@ -215,8 +217,8 @@ for name, normalise in (("reference", normalise_by_tree), ("yours", mine("3.1.2"
     print(f"{name:10} visits of -1 and 1: {tree.visits[0, 0].tolist()}")
 
 # %% [markdown]
-# Nothing is larger than nan, and `argmax` takes the first nan for the largest: a search with the
-# bug stays for ever with what it tried first.
+# Nothing is larger than nan, and `argmax` takes the first nan for the largest: this search stays
+# for ever with what it tried first.
 #
 # ### The way back
 #
@@ -293,9 +295,10 @@ plt.show()
 #
 # ### Search improves on its prior
 #
-# With a perfect model each simulation more should make the policy better. Tic-tac-toe is solved
-# (`tic_tac_toe.solve`), so that can be counted: on all kinds of positions, how much of the policy
-# lies on optimal moves? The prior is blind; the policy of a search is the share of its visits.
+# With a perfect model more simulations should make the policy better. Tic-tac-toe is solved
+# (`tic_tac_toe.solve`), so that can be counted: on 400 positions in which some legal move is a
+# mistake, how much of the policy lies on optimal moves? The prior is blind; the policy of a search
+# is the share of its visits.
 
 # %%
 solution = tic_tac_toe.solve()
@@ -323,10 +326,10 @@ claim(
 # %% [markdown]
 # ### Rewards of any size
 #
-# Multiply all rewards by 10 and add 3 to each: every Q becomes another number, their order does not
-# change, and a player should not either. With Q stretched to [0, 1], the search does not notice at
-# all. Without that it does. The test: random tables, a value of $v$ becomes $10 v + 3 / (1 -
-# \gamma)$.
+# In a world that never ends, multiply all rewards by 10 and add 3 to each: every Q becomes another
+# number, their order does not change, and a player should not either. With Q stretched to [0, 1],
+# the search does not notice at all. Without that it does. The test: random tables, a value of $v$
+# becomes $10 v + 3 / (1 - \gamma)$.
 
 # %%
 gamma = 0.9
@@ -420,7 +423,7 @@ MuZero.scaled = check("3.1.6")
 # $$h(x) = \operatorname{sign}(x)\big(\sqrt{|x| + 1} - 1\big) + 0.001\, x.$$
 #
 # The target of 3.7, with $h = 1.172$, is 0.828 on atom 1 and 0.172 on atom 2. The loss is a cross
-# entropy, and its gradient is never larger than 1, whatever the size of the rewards.
+# entropy, and its gradient is never larger than 1 for each logit, whatever the size of the rewards.
 
 # %%
 # EXERCISE 3.1.7 utils.worlds.muzero:value_transform
@@ -490,8 +493,8 @@ for name, values in sizes.items():
 # with $d = \gamma$, or $-\gamma$ for two players. Rewards stand in the row they arrived with, so
 # row t + 1 holds what the action in row t earned. Where the game ended on the way, the sum is over.
 #
-# Example, two players, γ = 1: X wins in three rows. The targets for the last rows are X: 1, O: -1,
-# X: 1, and 0 in the row where it is over.
+# Example, two players, γ = 1: X moves, O moves, X moves and wins. The targets for the last rows are
+# X: 1, O: -1, X: 1, and 0 in the row where it is over.
 
 # %%
 # EXERCISE 3.1.10 utils.worlds.muzero:n_step_targets
@@ -514,9 +517,9 @@ MuZero.loss = check("3.1.11")
 # %% [markdown]
 # ## Does a model have to predict what one sees?
 #
-# A corridor of nine cells. Moving onto its right end pays 1, onto its left end -1. The cell is seen
-# as nine numbers, and beside them 32 numbers of loud noise that mean nothing. A latent state has
-# eight.
+# A corridor of nine cells. Every step that ends in its right end cell pays 1, in its left end cell
+# -1. The cell is seen as nine numbers, and beside them 32 numbers of loud noise that mean nothing.
+# A latent state has eight.
 #
 # Two models with the same networks get the same data and as many steps. One is MuZero's, trained on
 # rewards. The other is trained to reconstruct what is seen, and a head reads rewards off its states
@@ -604,7 +607,7 @@ with torch.no_grad():
 _, ax = plt.subplots(figsize=(5, 2.6))
 for name, values in knows.items():
     ax.plot(range(1, 6), values, "o-", label=name)
-ax.set(xlabel="steps ahead", ylabel="reward explained (R²)", ylim=(-0.1, 1.05))
+ax.set(xlabel="steps ahead", ylabel="reward explained (R²)", ylim=(-0.1, 1.05), xticks=range(1, 6))
 ax.legend()
 plt.show()
 
@@ -728,8 +731,10 @@ print(
 
 # %% [markdown]
 # With *chance nodes* (Stochastic MuZero, Antonoglou and others 2022) an action leads to an
-# afterstate, and from there a code says what chance did. The same search then finds that gambling
-# is worth 1.
+# afterstate, and from there a code says what chance did. Here the codes are given, not learned. The
+# mean over both sides of the coin is 1. A search with chance nodes, whose heads are told what each
+# place is worth, prefers the gamble. With heads that know nothing it takes between 256 and 1,024
+# simulations to find that out.
 #
 # There is an error in the other direction too: a planner that may *choose* the code, because it
 # looks for the best trajectory that a sampling model could produce, chooses its own luck. To show
@@ -794,8 +799,8 @@ claim(
 #
 # Nobody tells it the rules. It is told which cells are empty, at the root, and what came of its
 # games. 64 games are played side by side, each by one player against itself: a search for every
-# move, noise at the root, a draw in proportion to the visits. Every row is kept with what its
-# search found. Then the model learns from windows of the record.
+# move, noise at the root, the move drawn in proportion to its visits. Every row is kept with what
+# its search found. Then the model learns from windows of the record.
 #
 # A player that always begins alike never learns what it would do elsewhere. About half of the games
 # start after one to five random moves.
@@ -855,9 +860,9 @@ def judged(first=True):
 
 # %% [markdown]
 # What does it think before it has learned anything? The board from above: X (blue) is to move and
-# must block. First the edges of the root. Below them the *principal line*: the move that was visited
-# most, the most visited answer to it, and so on. A model that does not know the rules may answer with
-# a cell that is taken.
+# must block. First the edges of the root. Below them the *principal line*: the move that was
+# visited most, the most visited answer to it, and so on. A model that does not know the rules may
+# answer with a cell that is taken. A dash marks a move that was never tried.
 
 
 # %%
@@ -868,7 +873,8 @@ def on_board(ax, values, low, high, colours):
         if threat[0, cell] == 0:
             colour = "white" if abs(value) > 0.6 else "#222222"
             at = {"ha": "center", "va": "center", "fontsize": 8}
-            ax.text(cell % 3, cell // 3, f"{value:.2f}", color=colour, **at)
+            said = "–" if np.isnan(value) else f"{value:z.2f}"
+            ax.text(cell % 3, cell // 3, said, color=colour, **at)
 
 
 def show_thoughts(when):
@@ -877,11 +883,11 @@ def show_thoughts(when):
     known = {
         "prior": (tree.prior[0, 0], 0, 1, "Blues"),
         "share of visits": (tree.visits[0, 0] / 50, 0, 1, "Blues"),
-        "Q": (tree.q[0, 0], -1, 1, "RdBu"),
+        "Q": (torch.where(tree.visits[0, 0] > 0, tree.q[0, 0], torch.nan), -1, 1, "RdBu"),
     }
     _, axes = plt.subplots(2, 5, figsize=(8, 4))
     axes[0, 0].imshow(tic_tac_toe.picture(threat[0]))
-    axes[0, 0].set_title(f"value {tree.value[0, 0]:+.2f}")
+    axes[0, 0].set_title(f"value {tree.value[0, 0]:+z.2f}")
     for ax, (name, how) in zip(axes[0, 1:], known.items(), strict=False):
         on_board(ax, *how)
         ax.set_title(name)
@@ -897,7 +903,7 @@ def show_thoughts(when):
         prior, visits = (part[0, above, cell].item() for part in (tree.prior, tree.visits))
         said = f"{'XO'[turn % 2]} on {cell + 1}{', taken!' if taken else ''}"
         counts = f"prior {prior:.2f}, visits {visits:.0f}"
-        ax.set_title(f"{said}\n{counts}\nvalue {-sign * tree.value[0, node]:+.2f}", fontsize=8)
+        ax.set_title(f"{said}\n{counts}\nvalue {-sign * tree.value[0, node]:+z.2f}", fontsize=8)
         above = node
     for ax in axes.flat:
         ax.set(xticks=[], yticks=[])
@@ -921,7 +927,7 @@ if (tree := run.load()) is not None:
     row = Played(**tree["row"])
 panels = {
     "losses, nats": ["policy", "value", "reward"],
-    "lost games, of all": ["lost", "lost_at_all"],
+    "lost games as first player": ["to perfect play", "to any play"],
 }
 with LivePlot("move", **panels) as plot:
     for move in progress(range(begun, sizes["moves"]), "tic-tac-toe"):
@@ -944,9 +950,8 @@ with LivePlot("move", **panels) as plot:
             plot.add(move, **parts)
         if (move + 1) % 100 == 0:
             perfect, anything = judged()
-            plot.add(
-                move, lost=perfect.lost / sum(perfect), lost_at_all=anything.lost / sum(anything)
-            )
+            lost = (counts.lost / sum(counts) for counts in (perfect, anything))
+            plot.add(move, **dict(zip(["to perfect play", "to any play"], lost, strict=True)))
         if run.due():
             run.save(
                 {
@@ -972,7 +977,8 @@ show_thoughts("after training")
 # Play without noise is one move for each position. So all games that it can come to play are
 # finitely many: its move, then each reply. *Perfect play* replies with every move that keeps the
 # value of the position. *Any play* replies with every legal move, and finds what it never saw in
-# self-play.
+# self-play. Against perfect play few games can come about (four at the end). So one mistake on that
+# line loses all of them, and the curve above falls from 1 to 0 at once.
 
 # %%
 verdict = {first: judged(first) for first in (True, False)}
@@ -1013,11 +1019,13 @@ play(
 # ## MinAtar Breakout
 #
 # The same code with one player: γ = 0.97, targets over ten steps, 16 simulations for each move. 32
-# games are played side by side.
+# games are played side by side. The evidence trains for 1,400 steps, quick for 900. A loss is that
+# of row 0 plus the mean of the five rows after it, so a policy that knows nothing costs 2 log 3 =
+# 2.2.
 #
-# One thing is different. A player who begins earns less than 1 in a game, so all values lie between
-# two neighbouring atoms, and what there is to learn are the shares of these two. Here the heads say
-# the number itself, $h(x)$, and the loss is the squared error, as in the paper's board games
+# One thing is different. A beginner earns less than 1 in a game, so all values lie between two
+# neighbouring atoms, and what there is to learn are the shares of these two. Here the heads say the
+# number itself, $h(x)$, and the loss is the squared error, as in the paper's board games
 # (`support=0`).
 
 # %%
@@ -1125,9 +1133,11 @@ claim("Breakout: return, as a multiple of random", [reached], ">=", 3, relative_
 #
 # What comes next stands on a run of the same code that was nine times as long as this one in quick:
 # 256,000 steps, about 130 seconds on one core (`python -m assets.muzero_breakout`, card beside the
-# file). Three seeds of it reach 10.2, 8.0 and 6.6 in 64 new games, cut at 300 steps. The policy
-# network alone, without any search, reaches 9.6, 7.4 and 6.6: it has taken over what the search
-# finds. The first of the three is loaded here.
+# file). Three seeds of it reach 10.2, 8.0 and 6.6, cut at 300 steps. Breakout begins in two ways
+# and has no other chance, so a player without noise plays two games, however many are counted:
+# those of the first seed end at 9 and at 11. With moves drawn as in self-play the three seeds earn
+# 6.7, 6.2 and 5.1 in 64 games. The policy network alone, without search or noise, reaches 9.6, 7.4
+# and 6.6: it has taken over what the search finds. The first of the three is loaded here.
 
 # %%
 checkpoint = ROOT / "assets/3.1_breakout.safetensors"
@@ -1143,10 +1153,10 @@ print(f"after {frames_seen:,} steps: {reached:.2f} with a search")
 # %% [markdown]
 # ## On the ladder
 #
-# The ladder asks worlds what they will see. This one has no answer, so most of its column is empty,
-# and that is not a failure of measurement. What it has: rewards, over fifteen steps of the test
-# windows, which others played, and its value along games of its own, against what these games paid in
-# the next 40 steps. There is no head for ends.
+# The ladder asks worlds what they will see. This one has no answer, so most rows are missing from
+# its column, and that is not a failure of measurement. What it has: rewards, over fifteen steps of
+# the test windows, which others played, and its value along games of its own, against what these
+# games paid from there to their end. There is no head for ends.
 
 # %%
 data = minatar.load("breakout")
@@ -1159,13 +1169,15 @@ with torch.no_grad():
     length = steps.reward.shape[1]
     latent = arcade.represent(steps.observation.flatten(0, 1))
     said = arcade.predict({"latent": latent})[1].unflatten(0, steps.reward.shape)
-ahead = min(40, length - 1)
-unknown = torch.zeros_like(steps.action)
-paid = n_step_targets(Played(*steps, unknown, said), ahead, planner.gamma)
-alive = (steps.first[:, 1:].cumsum(1) == 0)[:, : length - ahead]
-alive &= ~steps.terminated[:, : length - ahead]
-error = (said[:, : length - ahead] - paid)[alive].square().mean()
-row["value R² (own play)"] = (1 - error / paid[alive].var()).item()
+    paid = torch.zeros_like(said)  # after each row, to the end of the game; all have one
+    for t in reversed(range(length - 1)):
+        after = planner.gamma * paid[:, t + 1] * ~steps.terminated[:, t + 1]
+        paid[:, t] = steps.reward[:, t + 1] + after
+    inside = (steps.first[:, 1:].cumsum(1) == 0) & ~steps.terminated[:, :-1]
+    said, paid = said[:, :-1][inside], paid[:, :-1][inside]
+row["value R² (own play)"] = (1 - (said - paid).square().mean() / paid.var()).item()
+print(f"mean value {said.mean():.2f}, paid {paid.mean():.2f}, ", end="")
+print(f"correlation {torch.corrcoef(torch.stack([said, paid]))[0, 1]:.2f}")
 row["return"], row["trained"] = reached, f"{frames_seen:,} steps of its own"
 display(Markdown(ladder.render([row])))
 
@@ -1173,10 +1185,9 @@ display(Markdown(ladder.render([row])))
 # Of the rewards in the recorded games it announces one in twelve. These games show positions that it
 # never comes to; it learned from its own.
 #
-# An R² near 0 looks as if the value knew nothing. It does: along its own games it goes up and down
-# with what comes (correlation 0.85, measured apart). But it is too low by 0.39 throughout, 2.08 where
-# 2.47 came, and an R² forgives no bias. It was taught by games with noise, which earn less, and is
-# asked about games without. The search does not mind: Q is stretched, and only differences count.
+# Along games of its own its value is better than its rewards elsewhere, but too low: VALUES. It was
+# taught by games with noise, which earn less, and is asked about games without. The search does not
+# mind: Q is stretched, and only differences count.
 #
 # ## What is missing
 #

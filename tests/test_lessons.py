@@ -1,5 +1,6 @@
 """What must hold for every lesson: sources and notebooks agree, and the checks are proven."""
 
+import argparse
 import copy
 import json
 import subprocess
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from utils.course import commands
 from utils.course.build import _lesson, all_lessons, execute
 from utils.course.check import alike, attempt, judge, wrapped
 from utils.course.exercise import ROOT, Exercise, get, load
@@ -54,6 +56,15 @@ def test_solved_every_exercise_passes_and_is_used(lesson: str) -> None:
             assert cell.outputs[0]["text"] == f"PASS {found[1]} {get(found[1]).name}\n"
     reached = json.loads(notebook.cells[-1].outputs[0]["text"])
     assert [e.id for e in load(lesson) if not reached.get(e.id)] == []
+
+
+@pytest.mark.parametrize("lesson", lessons)
+def test_from_a_terminal_every_right_answer_passes(lesson: str, capsys) -> None:
+    """Though an answer may call what other exercises define."""
+    notebook = str(ROOT / f"solutions/{text_of(lesson).stem}.ipynb")
+    for exercise in load(lesson):
+        code = commands.check(argparse.Namespace(exercise=exercise.id, file=notebook))
+        assert code == 0, capsys.readouterr().out
 
 
 @pytest.mark.parametrize("exercise", exercises)

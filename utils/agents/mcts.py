@@ -155,7 +155,8 @@ def normalise_by_tree(
 ) -> Float[Tensor, "B N A"]:
     """Q in [0, 1]: the range is that of all tried edges of the tree. MuZero, equation (5).
 
-    An edge that was never tried gets 0. So does every edge where the range is empty.
+    An edge that was never tried gets 0. So does every edge where the range is empty. `value` is not
+    needed here; `normalise_by_node` takes it too.
     """
     tried = visits > 0
     low = torch.where(tried, q, torch.inf).amin((-2, -1), keepdim=True)
@@ -194,7 +195,11 @@ def back_up(
     returns: Float[Tensor, "B N"],
 ) -> None:
     """Count one visit and average in one return, at the nodes that `above` marks with 1 (others: 0)
-    and at the edge `best` below each of them. In place; MuZero, equations (3) and (4)."""
+    and at the edge `best` below each of them. In place; MuZero, equations (3) and (4).
+
+    Of a node the count is `tree.node_visits`, the average `tree.value`; of an edge `tree.visits`
+    and `tree.q`.
+    """
     actions = torch.arange(tree.q.shape[2], device=best.device)
     taken = above[..., None] * (actions == best[..., None])  # 1 at the edges of the line
     tree.visits += taken
@@ -278,10 +283,11 @@ def mask_illegal(logits: Float[Tensor, "B A"], legal: Bool[Tensor, "B A"]) -> Fl
 def add_root_noise(
     logits: Float[Tensor, "B A"], noise: Float[Tensor, "B A"], fraction: float = 0.25
 ) -> Float[Tensor, "B A"]:
-    """Logits of `(1 - fraction) softmax(logits) + fraction noise`.
+    """Logits of `(1 - fraction) softmax(logits) + fraction noise`. A share of 0 counts as
+    `torch.finfo(dtype).tiny`, so that no logit is -inf.
 
     For self-play only. `noise` sums to 1, drawn by `utils.nn.random.dirichlet`: alpha is 0.3 in
-    chess and Atari, 0.03 in Go, about 10 / (number of legal moves). MuZero, Appendix C.
+    chess, 0.25 in Atari, 0.03 in Go, about 10 / (number of legal moves). MuZero, Appendix C.
     """
     mixed = (1 - fraction) * logits.softmax(-1) + fraction * noise
     return mixed.clamp(min=torch.finfo(mixed.dtype).tiny).log()

@@ -67,8 +67,13 @@ class WorldModel:
         return self.reached(self.world.imagine(state, chosen, mode=True))
 
     def reached(self, dreamt: Dreamt) -> Reached:
-        """One step of dream with the heads at its end. A world without rewards gives none, one
-        without `cont` never ends."""
+        """One step of dream with the heads at its end: `Reached(state, reward, discount, logits,
+        value)`, each number [B].
+
+        `self.predict(state)` gives logits and value. The discount is `self.gamma`, for two
+        `self.players` its negative, times `dreamt.cont`. A world that says no reward (None) gives
+        0, one that says no `cont` never ends.
+        """
         logits, value = self.predict(dreamt.state)
         reward = torch.zeros_like(value) if dreamt.reward is None else dreamt.reward
         cont = torch.ones_like(value) if dreamt.cont is None else dreamt.cont

@@ -570,6 +570,12 @@ def scale_gradient_as_sum(x, scale):
             "+ scale * (x - x.detach())",
             "+ (1 - scale) * (x - x.detach())",
         ),
+        Mistake(
+            "the gradient of x itself is scaled, also where x is used elsewhere: scale only what is "
+            "returned",
+            "return x.detach() + scale * (x - x.detach())",
+            "x.register_hook(lambda gradient: gradient * scale)\n    return x",
+        ),
     ),
     alternatives=(scale_gradient_as_sum,),
 )
@@ -581,6 +587,9 @@ def _(scale_gradient, rng):
         y = scale_gradient(x, scale)
         found |= {f"value, scale {name}": y}
         found |= {f"gradient, scale {name}": gradient(y * normal(rng, B, D), x)}
+        x = normal(rng, B, D).requires_grad_()
+        both = scale_gradient(x, scale) * normal(rng, B, D) + x * normal(rng, B, D)
+        found |= {f"gradient of x, used twice, scale {name}": gradient(both, x)}
     return found
 
 

@@ -98,6 +98,10 @@ def check(args: argparse.Namespace) -> int:
     else:
         source = path.read_text()
     names = imports(make(exercise.lesson, solved=True)) | {"__name__": "__main__"}
+    # An answer may call what other cells define: functions, and classes with their methods.
+    others = [e for e in load(exercise.lesson) if e is not exercise]
+    names |= {e.owner.__name__: e.owner for e in others if e.owner}
+    names |= {e.name: e.reference for e in others if not e.owner}
     status, why = "FAIL", f"{exercise.name} is not defined in {path.name}"
     try:
         place = f"<{exercise.id}>"

@@ -91,7 +91,8 @@ def n_step_targets(rows: Played, n: int, discount: float) -> Float[Tensor, "B T-
 
 
 def scale_gradient(x: Float[Tensor, "*shape"], scale: float) -> Float[Tensor, "*shape"]:
-    """x itself; the gradient that comes back through it is multiplied by `scale`. Appendix G."""
+    """x itself; the gradient that comes back through what is returned is multiplied by `scale`,
+    not the one that x has from elsewhere. Appendix G."""
     return x.detach() + scale * (x - x.detach())
 
 
@@ -236,7 +237,7 @@ class MuZero(nn.Module):
 
         No observation is seen on the way. The gradient is halved (`scale_gradient`) in the state
         that goes into `step`, not in what the heads read: the state after k actions has come
-        through g k times, and without that its gradient would grow with k. Appendix G.
+        through g k times, and what is far counts less. Appendix G.
         """
         latents, rewards = [latent], []
         for k in range(action.shape[1]):
