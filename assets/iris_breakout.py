@@ -3,7 +3,7 @@
     python -m assets.iris_breakout            exact pieces of 2 x 2 cells as tokens
     python -m assets.iris_breakout learned    128 learned codes
 
-16,000 updates by the lesson's own loss, on a GPU if there is one (about ten minutes of a CPU); the
+32,000 updates by the lesson's own loss, on a GPU if there is one (twenty minutes of a CPU); the
 learned tokenizer has 6,000 updates of its own before that (a minute). It measures the result on
 test windows, and writes 4.1_breakout.safetensors (or 4.1_learned_breakout.safetensors) and its card
 beside this file. Training saves itself in runs/ and goes on from there. Weights are stored as
@@ -27,7 +27,7 @@ from utils.worlds.iris_tokenizer import Patches, Tokenizer
 
 RUNS = Path(__file__).parents[1] / "runs/4.1"
 CONFIG = Config(width=64, layers=2, heads=4, frames=3, keep=2, changed=5.0)
-UPDATES, BATCH, RATE, SEED = 16_000, 16, 2e-3, 0
+UPDATES, BATCH, RATE, SEED = 32_000, 16, 2e-3, 0
 CODES, TOKENIZER_UPDATES, TOKENIZER_RATE = 128, 6_000, 1e-2
 
 

@@ -571,8 +571,8 @@ def scale_gradient_as_sum(x, scale):
             "+ (1 - scale) * (x - x.detach())",
         ),
         Mistake(
-            "the gradient of x itself is scaled, also where x is used elsewhere: scale only what is "
-            "returned",
+            "the gradient of x itself is scaled, also where x is used elsewhere: scale only what "
+            "is returned",
             "return x.detach() + scale * (x - x.detach())",
             "x.register_hook(lambda gradient: gradient * scale)\n    return x",
         ),
