@@ -57,8 +57,9 @@ def completed_q(
 ) -> Float[Tensor, "*N A"]:
     """What is added to the logits: Q of every edge, tried or not, on the scale of logits.
 
-    An edge that was never tried has the mixed value. Then Q is stretched to [0, 1] and multiplied
-    by `(c_visit + largest visit count) c_scale`: the more was seen, the more it counts against the
+    An edge that was never tried has the mixed value. Then Q is stretched to [0, 1] over all edges of
+    a node (where all are alike, it is 0) and multiplied by `(VISIT_OFFSET + largest visit count) *
+    VALUE_SCALE`, the paper's c_visit and c_scale: the more was seen, the more it counts against the
     prior. Section 4; mctx, `qtransform_completed_by_mix_value`.
     """
     mixed = mixed_value(raw_value, q, visits, prior)[..., None]
@@ -84,9 +85,12 @@ def interior_score(tree: Tree) -> Float[Tensor, "B N A"]:
 def halving_schedule(considered: int, simulations: int) -> list[int]:
     """How often the action that comes next has been visited, for every simulation.
 
-    Sequential halving (Karnin et al. 2013) as a schedule: `considered` actions are visited in turn,
-    an equal share of the budget in each of log2(considered) rounds; after a round the better half
-    stays, never less than two. Whoever has been visited that often, and scores best, is next.
+    Sequential halving (Karnin et al. 2013) as a schedule. There are log2(considered) rounds,
+    rounded up. In a round every action that is left is visited `simulations // (rounds * left)`
+    times, at least once, one after the other. After it the better half stays, rounded down and
+    never less than two. Rounds go on until the budget is spent; what is beyond it is cut off. A
+    single action is visited every time: 0, 1, 2, ... Whoever has been visited that often, and
+    scores best, is next.
     """
     if considered <= 1:
         return list(range(simulations))

@@ -124,6 +124,10 @@ class EfficientZero(muzero.MuZero):
         `state` holds `latent` [B, D], the LSTM's `hidden` and `cell` [B, L], `prefix` [B], the sum
         of rewards since the prefix began, and `age` [B], the steps since then. After
         `config.horizon` steps prefix, memory and age start over at zero.
+
+        `self.step(latent, action, (hidden, cell))` gives the next latent state, logits of the
+        prefix, and the next (hidden, cell); `self.from_support(logits)` is the number that they
+        stand for. Returns `Dreamt(state, reward, None)`: nobody says how episodes end.
         """
         latent, logits, (hidden, cell) = self.step(
             state["latent"], action, (state["hidden"], state["cell"])
