@@ -494,9 +494,9 @@ def fault_by_table(name, cited, evidence):
     rules = {
         "unit": unit != one.unit,
         "": near(one.value),
-        "unit ": any(scaled),
         "swapped": any(near(evidence[n].value) for n in arms),
         "stale": near(one.elsewhere),
+        "unit ": any(scaled),
     }
     return next((what for what, holds in rules.items() if holds), "wrong").strip()
 
@@ -560,6 +560,13 @@ def some_evidence(rng, names=("speed: A", "speed: B", "size: A", "size: B", "spe
             'n.partition(": ")[0] == topic',
             "n.startswith(topic)",
         ),
+        Mistake(
+            "a factor is looked for first: a thousandth of anything is alike to nearly 0",
+            '    topic = name.partition(": ")[0]',
+            "    if any(alike(cited.value * k, measured.value) for k in (1e3, 1e2, 1e-2, 1e-3)):\n"
+            '        return "unit"\n'
+            '    topic = name.partition(": ")[0]',
+        ),
     ),
     alternatives=(fault_by_table,),
     equivalents={
@@ -581,6 +588,12 @@ def _(fault, rng):
         found[f"{what}: number in FAULTS, and what was cited"] = np.array(
             [kinds.index(said), value]
         )
+
+    nearly_nothing = evidence["speed: A"]._replace(value=1e-4 * rng.random(), elsewhere=None)
+    other_arm = nearly_nothing._replace(value=0.5 + rng.random())
+    evidence["rest: A"], evidence["rest: B"] = nearly_nothing, other_arm
+    ask("nearly 0, with the other arm's number", "rest: A", evidence["rest: B"].value)
+    ask("nearly 0, with no arm's number", "rest: A", 1.5 + rng.random())
 
     for name in names:
         one = evidence[name]

@@ -26,6 +26,7 @@ Record = dict[str, Values]  # of each claim
 ONE_PAGE = 450  # words
 PLACE = re.compile(r"\{([^{}]*)\}")  # where a memo's text cites a measurement
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(?:\.\d+)?(?!\w)")
+LESSONS = re.compile(r"[Ll]essons? \d\.\d(?:(?:, and |, | and )\d\.\d)*")  # no numbers of a memo
 
 
 # ---- where numbers come from
@@ -209,9 +210,9 @@ def fault(name: str, cited: Cited, evidence: dict[str, Measured]) -> str:
     - "unsourced": the evidence has no measurement of that name.
     - "unit": another unit than the measurement's.
     - "": `alike(cited, measured)`, with nan never alike.
-    - "unit": alike after a factor of 1000 or 100, up or down (seconds, milliseconds, per cent).
     - "swapped": alike to another measurement of the same topic (what stands before ": ").
     - "stale": alike to `elsewhere`, the value of the source that was not taken.
+    - "unit": alike after a factor of 1000 or 100, up or down (seconds, milliseconds, per cent).
     - "wrong": none of these.
     """
     if name not in evidence:
@@ -221,14 +222,14 @@ def fault(name: str, cited: Cited, evidence: dict[str, Measured]) -> str:
         return "unit"
     if alike(cited.value, measured.value):
         return ""
-    if any(alike(cited.value * scale, measured.value) for scale in (1000, 100, 0.01, 0.001)):
-        return "unit"
     topic = name.partition(": ")[0]
     others = [m for n, m in evidence.items() if n != name and n.partition(": ")[0] == topic]
     if any(alike(cited.value, other.value) for other in others):
         return "swapped"
     if measured.elsewhere is not None and alike(cited.value, measured.elsewhere):
         return "stale"
+    if any(alike(cited.value * scale, measured.value) for scale in (1000, 100, 0.01, 0.001)):
+        return "unit"
     return "wrong"
 
 
@@ -290,7 +291,7 @@ def review(
         [name for name in REQUIRED if name not in numbers],
         [name for name in dict.fromkeys(cites) if name not in numbers],
         [name for name in numbers if name not in cites],
-        NUMBER.findall(PLACE.sub("", re.sub(r"[Ll]essons? \d\.\d", "", text))),
+        NUMBER.findall(PLACE.sub("", re.sub(LESSONS, "", text))),
         len(text.split()),
     )
 
