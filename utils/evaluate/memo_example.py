@@ -49,9 +49,9 @@ chance matters, MuZero needs chance nodes. Dreamer draws its latents, and each d
 the things that may happen.
 
 **Limits.** My own runs are one seed each; the table has the intervals of the stored evidence
-beside them. DreamerV3's number on CartPole is from lesson 2.4, with a larger state. Both agents
-are tiny, trained for seconds and hardly tuned; more updates for each real step might close the
-gap on the descent. A planning task with a hard model was not measured. I would change my mind
-on MuZero if its model were wrong where the search looks.
+beside them. DreamerV3's number on CartPole is from lesson 2.4, with a larger state and a longer
+horizon. Both agents are tiny, trained for seconds and hardly tuned; more updates for each real
+step might close the gap on the descent. A planning task with a hard model was not measured. I
+would change my mind on MuZero if its model were wrong where the search looks.
 """
     return numbers, text

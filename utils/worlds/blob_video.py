@@ -97,9 +97,9 @@ class EDM(nn.Module):
         context: Float[Tensor, "B L H W"],
         action: Float[Tensor, "B A"],
         x: Float[Tensor, "B H W"],
-        sigma: Tensor,
+        sigma: float | Tensor,
     ) -> Float[Tensor, "B H W"]:
-        skip, out, scale, level = self.coefficients(sigma.expand(len(x)), SIGMA_DATA)
+        skip, out, scale, level = self.coefficients(x.new_full((len(x),), float(sigma)), SIGMA_DATA)
         skip, out, scale = (c[:, None, None] for c in (skip, out, scale))
         return (skip * x + out * self.guess(context, action, scale * x, level)).clamp(-1, 1)
 

@@ -56,11 +56,12 @@ class RelativeAttention(nn.Module):
         """What each new token finds, `self.out` of its heads side by side.
 
             score(i, j) = (q_i + u) . k_j + (q_i + v) . r_{distance of j before i},  times the scale
-            found_i = sum_j softmax(score(i, .))_j v_j        over the j that the mask shows to i
+            found_i = sum_j softmax(score(i, .))_j value_j    over the j that the mask shows to i
 
-        `self.qkv` of memory and x, one behind the other, holds queries, keys and values, in that
-        order, heads first; only the new tokens ask. `waves` are sinusoids of the distances J - 1,
-        ..., 0, and `self.distance` makes them into r, heads first. Dai et al. 2019, section 3.3.
+        `self.qkv` of memory and x, one behind the other, is all queries, then all keys, then all
+        values, each of these head after head: `unflatten(-1, (3, self.heads, -1))` takes them
+        apart. Only the new tokens ask. `waves` are sinusoids of the distances J - 1, ..., 0, and
+        `self.distance` makes them into r, head after head. Dai et al. 2019, section 3.3.
         """
         source = self.qkv(torch.cat([memory, x], 1)).unflatten(-1, (3, self.heads, -1))
         query, key, value = source.permute(2, 0, 3, 1, 4)  # [B, h, J, d]

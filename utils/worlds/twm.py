@@ -16,7 +16,7 @@ never calls the transformer. The code followed is jrobine/twm at `e6a8e59`. What
 | four frames as one observation | one | MinAtar shows a trail |
 | networks with SiLU | and RMS norm, as in DreamerV3 | codes learn in half the time |
 | dropout 0.1 in the dynamics | none | little data |
-| an episode's last observation is thrown away | is a row like others | it shows how things end |
+| an episode's last observation is thrown away | is a row like others | all rows are alike |
 | continuation is learned with discount in it | without | gamma is the agent's |
 | memory is counted in tokens, a z reaches one step further | in steps | simpler |
 | of a window, first and last frame are not decoded | all are | simpler |
@@ -352,7 +352,8 @@ class TWM(nn.Module):
         made [..., S, K] by `unflatten(-1, self.latent.shape)`; sg is `detach`. Column t of `prior`
         is the prediction of row t + 1, and counts unless that row is `first`: nothing led to it.
         The means are over the columns that count (0 if none does). The last is `missing_entropy` of
-        all T rows' q, with `entropy_threshold`. The numbers are in `self.config`. Robine et al.
+        all T rows' q, with `entropy_threshold`. Take logarithms by `log_softmax`: beside a sure
+        code, the others have a probability of 0. The numbers are in `self.config`. Robine et al.
         2023, section 2.1.
         """
         config, counts = self.config, ~first[:, 1:]
