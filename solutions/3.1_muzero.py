@@ -1185,9 +1185,10 @@ display(Markdown(ladder.render([row])))
 # Of the rewards in the recorded games it announces one in twelve. These games show positions that it
 # never comes to; it learned from its own.
 #
-# Along games of its own its value is better than its rewards elsewhere, but too low: VALUES. It was
-# taught by games with noise, which earn less, and is asked about games without. The search does not
-# mind: Q is stretched, and only differences count.
+# Along games of its own (two, as said) its value goes up and down with what comes, a correlation of
+# 0.93. But it is too low: 1.79 on average where 2.20 was paid. It was taught by games with noise,
+# which earn less, and is asked about games without. The search does not mind: Q is stretched, and
+# only differences count.
 #
 # ## What is missing
 #
