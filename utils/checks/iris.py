@@ -225,6 +225,12 @@ def revive_one_by_one(self, z, index):
             "minlength=len(self.codes)) > 0",
             "minlength=len(self.codes)) > 1",
         ),
+        Mistake(
+            "a new table takes the place of the old one, which the optimiser goes on holding: "
+            "change self.codes in place",
+            "self.codes.copy_(torch.where(used[:, None], self.codes, z[index]))",
+            "self.codes = torch.nn.Parameter(torch.where(used[:, None], self.codes, z[index]))",
+        ),
     ),
     alternatives=(revive_one_by_one,),
 )
@@ -236,12 +242,13 @@ def _(Quantizer, rng):
         quantizer.codes[0] = z[3] + 0.01  # the nearest of one vector at least
         quantizer.codes[6] = 9.0  # the nearest of one vector
         z[0] = 8.0
+    table = quantizer.codes  # which the optimiser holds
     count = quantizer.revive(z, whole(rng, 9, 7))
     return {
-        "codes": quantizer.codes.detach().clone(),
+        "codes": table.detach().clone(),
         "how many were moved": torch.as_tensor(count),
         "and of another batch": torch.as_tensor(quantizer.revive(z[:4], whole(rng, 4, 7))),
-        "codes after it": quantizer.codes.detach(),
+        "codes after it": table.detach(),
     }
 
 

@@ -75,8 +75,8 @@ class VectorQuantizer(nn.Module):
             mean (sg(z) - e)^2  +  beta mean (z - sg(e))^2,        e = self.codes[tokens]
 
         sg stops the gradient, beta is `self.commitment`, the means are over all numbers. The first
-        term moves codes only, the second one vectors only. Equation 3 of the paper, without its
-        reconstruction term.
+        term moves codes only, the second one vectors only. Equation 3 of van den Oord et al. 2017,
+        with means for sums, without its reconstruction term.
         """
         codes = self.codes[tokens]
         codebook = (z.detach() - codes).square().mean()
@@ -87,7 +87,7 @@ class VectorQuantizer(nn.Module):
         """Moves every code that none of the N vectors is nearest to onto a vector: code v onto
         z[index[v]]. Returns how many were moved.
 
-        A code that is never the nearest gets no gradient, and would be lost for good. Codes in use
+        A code that is never the nearest gets no gradient, and may be lost for good. Codes in use
         stay where they are. `self.codes` is changed in place. Not in IRIS; random restarts are from
         Dhariwal et al. 2020 (Jukebox).
         """
