@@ -942,15 +942,18 @@ del table[-1]["seconds"], table[-1]["parameters"]
 display(Markdown(ladder.render(table)))
 
 # %% [markdown]
-# The paddle follows from the moves and is right. The ball is right in nine frames of ten one step
-# ahead and in three of four after five; of frames that training never showed, it is wrong twice as
-# often. Half of the dreams are right about both for eleven steps. The other worlds of the course
-# stand beside it in a table of lesson 4.3.
+# The paddle follows from the moves and is right. The ball is right in 98.6 of 100 frames one step
+# ahead, in 93 after five, in 84 after fifteen; on frames that training never showed it is wrong 1.7
+# times as often. Half of the dreams are right about both for all of the 50 steps that are tested.
+# That took time: after 16,000 updates the ball was right in 92, 77 and 52 %, and half of the dreams
+# for eleven steps. The other worlds of the course stand beside it in a table of lesson 4.3.
 #
-# The learned codes were expected to lose the ball. They do not: with 128 codes the ball is as right as
-# with 257 exact pieces. What they lose is the wall, with several times as many wrong bricks, and the
-# paddle after many steps. A learned code gives pieces that look alike similar numbers to predict; an
-# exact one knows nothing of likeness. That is a reading of one seed each, not a proof.
+# The learned codes of 300 updates above lost the ball. Those of the ladder had 6,000, and bring back
+# 99.9 % of the balls of test frames, but only 94 % of the frames without an error. Their world had
+# 16,000 updates, and its ball is no worse than that of exact pieces after as many: wrong in 6.8, 20
+# and 47 % after 1, 5 and 15 steps, against 7.6, 23 and 48. The wall suffers: 0.07 wrong bricks a frame
+# come from the tokenizer alone, before anything is predicted. One step ahead there are 0.24, against
+# 0.04 with exact pieces then. Why the rest is lost we have not measured. One seed each.
 #
 # ### The dream beside the truth
 #

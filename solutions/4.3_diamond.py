@@ -721,10 +721,10 @@ print(
 # these dreams start every frame from the middle of the noise, zero, as all worlds of this table
 # take their likeliest. The switches and the film below do draw. (*valid* is the median number of
 # steps before the first wrong frame, 50 at most; *not one ball* the share of frames without exactly
-# one.) Half of all dreams are faultless for the 50 steps that are tested. No world before it came
-# near. What goes wrong are bricks late in a dream, and then the ball that meets them; the film
-# below shows how. What it costs: three passes of a convolutional network over the whole frame for
-# every step.
+# one.) Half of all dreams are faultless for the 50 steps that are tested. IRIS (4.1) comes nearest:
+# half of its dreams are faultless too, but its ball is right in 64 of 100 after fifty steps. What
+# goes wrong are bricks late in a dream, and then the ball that meets them; the film below shows
+# how. What it costs: three passes of a convolutional network over the whole frame for every step.
 #
 # ### Your conditioning at work
 #
@@ -1042,8 +1042,9 @@ plt.show()
 # of them in two thirds of the dreams 15 steps ahead, and in about a quarter of them 50 steps ahead.
 # It is one cell of a hundred, which a code need not hold exactly, and after one bounce off the
 # wrong cell it is on another path for good. The paddle follows from the moves, and most keep it.
-# IRIS has the frame as 25 patches. DIAMOND has the whole frame, and can look at each cell and its
-# neighbours four frames back.
+# IRIS has the frame as 25 patches, and comes next: its ball is right in 84 of 100 dreams after 15
+# steps and in 64 after 50, its bricks are righter than those of any vector. DIAMOND has the whole
+# frame, and can look at each cell and its neighbours four frames back.
 #
 # It pays for that: a dreamt frame takes 13 times as long as one of lesson 2.4's DreamerV3, four
 # times with a single step of denoising (measured in turns, on one core, 64 dreams side by side).
