@@ -10,21 +10,26 @@ colour, batches of 8, three Euler steps, float32, on one thread and on two. We t
 network and sample with the fast one (`utils/worlds/diamond_fast.py`). The official training
 compiles its denoiser; here both sides run eager, a minute, and compiled, some minutes more for the
 compiler. A ratio above 1 says how many times as long the official code takes as ours, compiled
-against compiled and eager against eager. A line of its own is our sampler in bfloat16 against
-theirs in float32, with the levels of 255 by which that moves the frames of a trained world.
+against compiled and eager against eager. Two lines of their own: both samplers in bfloat16, with
+the levels of 255 by which that moves the frames of a trained world; and the samplers first of all,
+in a process that has held no larger blocks of memory yet.
 
 Before the race both samplers are given the same weights and the same noise; with the official
 switches on, the frames must be the same.
 
-Measured (x86_64, torch 2.13, nothing beside it), on one thread and on two: sampling 1.29 and 1.38
-eager, 1.02 and 1.08 compiled, 2.6 and 2.4 with ours in bfloat16; train step 1.09 and 1.13 eager,
-1.02 and 1.04 compiled. The aim for sampling was 1.5, which float32 misses.
+Measured (x86_64, torch 2.13, nothing beside it), on one thread and on two: sampling 1.30 and 1.36
+eager, 1.06 and 1.06 compiled, 1.62 and 1.65 with both in bfloat16; train step 1.11 and 1.15 eager,
+1.04 and 1.02 compiled. The aim for sampling was 1.5. In a fresh process it is 1.49 and 1.83: there
+each large map costs page faults anew, until a larger block has been freed, and the official code
+makes more maps. So float32 misses the aim as soon as something else has run.
 
 What bounds it: a batch is 37 GFLOP of convolutions. On the core where this was written oneDNN does
 143 GFLOP/s of them with 32 channels and 157 with 64, and the core is busy for 0.25 s of the 0.39
 that our batch takes. Both sides have the same convolutions, and a compiler fuses on both sides what
-the fast network does by hand. bfloat16 moves a frame of a trained world by 0.11 levels of 255 on
-average.
+the fast network does by hand. Tried in vain: mean and spread of a map taken once for all blocks that
+normalise it, no joined maps, and a convolution before a map is doubled instead of after it; each
+saves work, and together they were no faster. bfloat16 moves a frame of a trained world by 0.11
+levels of 255 on average.
 """
 
 from __future__ import annotations
@@ -163,6 +168,7 @@ def main(path: str, *ways: str) -> None:
         peer = Official(path, work, how == "compiled")
         assert work.parameters == peer.parameters
         if how == "eager":
+            duel("sample", "eager, fresh process", work.sample, peer.sample)
             same = agree(work, peer)
             print(json.dumps({"duel": "diamond", "pixels that are the same": round(same, 5)}))
             levels = moved()

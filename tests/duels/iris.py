@@ -14,14 +14,15 @@ The official configuration has dropout in three places, ours has none. So the tr
 twice: with the peer's dropout set to 0, which is the same work, and as it comes.
 
 Measured on one core (x86_64, torch 2.13, nothing beside it), times as long as ours: imagination
-1.5 eager and 3.7 compiled (94, 139 and 350 frames a second); train step without dropout 1.6 eager,
-1.7 compiled, 2.05 compiled in bfloat16; with the peer's own dropout 2.2, 2.4 and 2.75. The aims
-were five times the imagination, which is missed, and twice the train step, which is met beside the
-official configuration only.
+1.5 eager and 5.6 compiled (66, 99 and 373 frames a second); train step, the official configuration
+as it comes, 2.1 eager and 2.2 compiled; without its dropout, which is the same work, 1.5 and 1.6,
+and 1.7 in bfloat16. On another day the same core gave 1.6, 1.7 and 2.05 for the last three. The
+aims were five times the imagination, and twice the train step, which was set with the dropout and
+is met with it only.
 
-Imagination: a compiled pass takes 0.46 ms, and 17 of them make a frame. About half of that is
-reading: 3.2 MB of weights and 2.8 MB of keys and values on average, at 25 GB/s from a cache that is
-not the core's own. 2.7 ms a frame are around the passes, a third of it for copying the memory.
+Imagination: a compiled pass takes 0.46 ms, and 17 of them make a frame. Most of that is reading:
+3.2 MB of weights and 2.8 MB of keys and values on average, at 20 to 25 GB/s from a cache that is
+not the core's own. Two milliseconds a frame are around the passes.
 
 Train step, in float32: both sides need the same 7 GFLOP of matrix products, which run at this
 core's peak (160 GFLOP/s) and take 44 of our 119 ms. Attention takes 40, 10 a layer, forward and

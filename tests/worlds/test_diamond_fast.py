@@ -14,7 +14,7 @@ from utils.worlds.diamond_fast import fast
 torch.set_num_threads(1)
 CONFIGS = {
     "u-net": Config(depths=(1, 2), channels=(32, 64), features=16),
-    "maps of unlike units": Config(depths=(1, 1), channels=(16, 48), features=16),
+    "unlike widths": Config(depths=(1, 1), channels=(16, 48), features=16),
     "one group": Config(depths=(1, 1), channels=(8, 8), features=16),
     "stack": Config(depths=(2,), channels=(12,), features=16, group=4),
 }
@@ -73,3 +73,9 @@ def test_dreams_are_the_same():
     away = (dreams[0] - dreams[1]).abs()
     assert away.max() <= 2 / 255 + 1e-5  # a tie may be rounded to the next level
     assert (away < 1e-4).double().mean() > 0.99
+
+
+def test_a_compiler_takes_it_as_one_graph():
+    net, given = fast(made(CONFIGS["one group"])).denoiser.net, inputs(2)
+    compiled = torch.compile(net, backend="aot_eager", fullgraph=True)
+    close(compiled(*given), net(*given), rtol=1e-4, atol=1e-5)

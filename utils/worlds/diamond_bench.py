@@ -25,8 +25,7 @@ class Work:
     """A denoiser, its optimiser and random frames.
 
     Args:
-        compiled: the clear network goes through torch.compile, and samples too; else the fast one
-            does.
+        compiled: its networks, the fast one for samples too, go through torch.compile.
     """
 
     def __init__(
@@ -37,9 +36,10 @@ class Work:
         self.world = DIAMOND(space, Discrete(ACTIONS), config).to(memory_format=torch.channels_last)
         self.denoiser = self.world.denoiser
         self.parameters = sum(p.numel() for p in self.denoiser.parameters())
-        self.dreamer = self.world if compiled else fast(self.world)
+        self.dreamer = fast(self.world)
         if compiled:
-            self.denoiser.net = torch.compile(self.denoiser.net)
+            for denoiser in (self.denoiser, self.dreamer.denoiser):
+                denoiser.net = torch.compile(denoiser.net)
         self.optimiser = torch.optim.AdamW(
             self.denoiser.parameters(), 1e-4, weight_decay=1e-2, fused=True
         )
@@ -57,7 +57,7 @@ class Work:
         self.optimiser.step()
 
     def sample(self) -> Tensor:
-        """A batch of frames, three steps of denoising each, by the fastest network there is."""
+        """A batch of frames, three steps of denoising each, by the fast network."""
         return self.sampled(self.dreamer)
 
     def sample_clearly(self) -> Tensor:
