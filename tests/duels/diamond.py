@@ -26,9 +26,9 @@ makes more maps. So float32 misses the aim as soon as something else has run.
 What bounds it: a batch is 37 GFLOP of convolutions. On the core where this was written oneDNN does
 143 GFLOP/s of them with 32 channels and 157 with 64, and the core is busy for 0.25 s of the 0.39
 that our batch takes. Both sides have the same convolutions, and a compiler fuses on both sides what
-the fast network does by hand. Tried in vain: mean and spread of a map taken once for all blocks that
-normalise it, no joined maps, and a convolution before a map is doubled instead of after it; each
-saves work, and together they were no faster. bfloat16 moves a frame of a trained world by 0.11
+the fast network does by hand. Tried in vain: mean and spread of a map taken once for all blocks
+that normalise it, no joined maps, and a convolution before a map is doubled instead of after it;
+each saves work, and together they were no faster. bfloat16 moves a frame of a trained world by 0.11
 levels of 255 on average.
 """
 

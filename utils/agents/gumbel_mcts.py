@@ -58,9 +58,9 @@ def completed_q(
     """What is added to the logits: Q of every edge, tried or not, on the scale of logits.
 
     An edge that was never tried has the mixed value. Then Q is stretched to [0, 1] over all edges
-    of a node (where all are alike, it is 0) and multiplied by `(VISIT_OFFSET + largest visit count)
-    * VALUE_SCALE`, the paper's c_visit and c_scale: the more was seen, the more it counts against
-    the prior. Section 4; mctx, `qtransform_completed_by_mix_value`.
+    of a node (where all are alike, it is 0) and multiplied by `VALUE_SCALE` (the paper's c_scale)
+    and by `VISIT_OFFSET` (c_visit) plus the largest visit count: the more was seen, the more it
+    counts against the prior. Section 4; mctx, `qtransform_completed_by_mix_value`.
     """
     mixed = mixed_value(raw_value, q, visits, prior)[..., None]
     q = torch.where(visits > 0, q, mixed)
