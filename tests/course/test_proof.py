@@ -7,7 +7,8 @@ import pytest
 from utils.course import commands, proof, readme, run
 
 FILES = {
-    "solutions/0.1_demo.py": "# %%\nfrom utils.worlds import tabular",
+    "solutions/0.1_demo.py": "# training, 0.2 of it by `python -m assets.driver_runs`\n"
+    'from utils.worlds import tabular\nlesson = begin("0.1")',
     "utils/__init__.py": "",
     "utils/checks/demo.py": "from utils import demo\nimport numpy.random",
     "utils/demo.py": "def f():\n    from utils.nn.random import normal\n",
@@ -24,9 +25,14 @@ FILES = {
     "utils/course/show.py": "",
     "assets/checkpoints/driver.safetensors": "1",
     "assets/checkpoints/other.safetensors": "1",
+    "assets/driver_runs.py": "",
+    "assets/training.py": "",
+    "assets/evidence/0.1.json": "{}",
+    "assets/evidence/0.2.json": "{}",
 }
 NO_PART = {"utils/nn/other.py", "utils/worlds/other.py", "utils/course/show.py"}
 NO_PART |= {"assets/checkpoints/other.safetensors"}
+NO_PART |= {"assets/training.py", "assets/evidence/0.2.json"}  # a word of prose, and a number
 
 
 @pytest.fixture

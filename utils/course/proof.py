@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,9 +25,20 @@ def sources(lesson: str) -> list[Path]:
         if (path := waiting.pop()) not in found:
             found.add(path)
             waiting += [p for p in _imported(path) if p.parent != machinery]
-    text = "\n".join(path.read_text() for path in found)
+    text = "\n".join(path.read_text() for path in found if path.parent != machinery)
     assets = [p for p in (ROOT / "assets").rglob("*") if p.is_file() and p != PROOF]
-    return sorted(found.union(p for p in assets if p.stem in text or p.name in text))
+    return sorted(found.union(p for p in assets if _named(p, text)))
+
+
+def _named(asset: Path, text: str) -> bool:
+    """A script by the command that runs it, evidence by its lesson in quotes, all else by its name:
+    a word of prose or a number that happens to be alike is none."""
+    stem = re.escape(asset.stem)
+    if asset.suffix == ".py":
+        return bool(re.search(rf"\bassets\.{stem}\b", text))
+    if asset.parent.name == "evidence":
+        return f'"{asset.stem}"' in text
+    return bool(re.search(rf"(?<![\w.]){stem}(?!\w)", text))
 
 
 def _imported(path: Path) -> Iterator[Path]:
