@@ -27,6 +27,7 @@ FILES = {
     "assets/checkpoints/other.safetensors": "1",
     "assets/driver_runs.py": "",
     "assets/training.py": "",
+    "assets/0.1_other_world.safetensors": "1",
     "assets/evidence/0.1.json": "{}",
     "assets/evidence/0.2.json": "{}",
 }

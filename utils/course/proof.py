@@ -27,7 +27,8 @@ def sources(lesson: str) -> list[Path]:
             waiting += [p for p in _imported(path) if p.parent != machinery]
     text = "\n".join(path.read_text() for path in found if path.parent != machinery)
     assets = [p for p in (ROOT / "assets").rglob("*") if p.is_file() and p != PROOF]
-    return sorted(found.union(p for p in assets if _named(p, text)))
+    own = f"{lesson}_"  # its checkpoints, by whatever name the text makes of their parts
+    return sorted(found.union(p for p in assets if p.name.startswith(own) or _named(p, text)))
 
 
 def _named(asset: Path, text: str) -> bool:
