@@ -191,16 +191,16 @@ class Fast:
             word = token if k > 0 else chosen + world.tokenizer.vocabulary
         after = world.append(state, chosen, torch.stack(tokens, 1))
         memory = {"keys": keys.permute(1, 0, 2, 4, 3), "values": values.transpose(0, 1)}
-        self.newest = memory, keys, values
-        return Dreamt(after | memory, *predicted)
+        self.newest = after | memory, keys, values
+        return Dreamt(dict(self.newest[0]), *predicted)
 
     def _memory(
         self, state: State
     ) -> tuple[Float[Tensor, "R B heads d N"], Float[Tensor, "R B heads N d"]]:
         """Keys and values of a state, to be written behind its own."""
         if self.newest is not None:
-            memory, keys, values = self.newest
-            if all(state[name] is memory[name] for name in memory):
+            newest, keys, values = self.newest
+            if all(state[name] is value for name, value in newest.items()):
                 return keys, values
         return copied(state["keys"].permute(1, 0, 2, 4, 3)), copied(state["values"].transpose(0, 1))
 
